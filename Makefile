@@ -1,0 +1,35 @@
+# One profile and one set of features for demo, dev and test, so that nothing is compiled twice.
+CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test lint bench
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what demo, dev and tests need (apt-get; services stay stopped)
+	@scripts/setup test
+
+demo: ## Make an episode from end to end, on private servers, without keys
+	@scripts/setup demo
+	$(CARGO) build --bin podfleet
+	@$(CARGO) run -q --bin podfleet -- demo $(ARGS)
+
+dev: ## Run the whole fleet on private servers until Ctrl-C
+	@scripts/setup demo
+	$(CARGO) build --bin podfleet
+	@$(CARGO) run -q --bin podfleet -- dev $(ARGS)
+
+test: ## Run every test; RabbitMQ, PostgreSQL and Redis are started for them
+	@scripts/setup test
+	$(CARGO) build --workspace --tests
+	$(CARGO) test --workspace
+
+lint: ## Check formatting, lints, crate directions, dependencies and docs
+	@scripts/lint
+
+bench: ## Measure throughput and latency with an optimised build
+	@scripts/setup demo
+	$(CARGO) build --release --bin podfleet
+	target/release/podfleet loadtest bench $(ARGS)

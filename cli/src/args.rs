@@ -1,0 +1,314 @@
+//! The command line. Every flag's text is its documentation.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use common::request::{Priority, SpeakerRequest};
+use common::work::{Format, Kind};
+use uuid::Uuid;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 it failed · 2 wrong usage or configuration · 3 a program is missing · 130, 143 interrupted";
+
+/// Turns texts into podcasts, on a fleet of workers that survives whatever is killed.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// TOML file with the configuration; variables such as PODFLEET__BROKER__URL override it
+    #[arg(long, global = true, env = "PODFLEET_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything on this machine: private servers and all roles, until Ctrl-C
+    Dev(Dev),
+    /// Make two sample episodes, one English and one Korean, from nothing to MP3
+    Demo(Demo),
+    /// Run the HTTP API and the AMQP intake
+    Producer(Producer),
+    /// Run a worker: plans, writes and speaks
+    Worker(Worker),
+    /// Run a collector: commits results, dispatches tasks, mixes
+    Collector(Role),
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Ask for a podcast
+    Submit(Submit),
+    /// List podcasts, newest first
+    List(List),
+    /// Show one podcast: where it is, and what is in its way
+    Show(One),
+    /// Follow a podcast to its end
+    Watch(One),
+    /// Cancel a podcast
+    Cancel(One),
+    /// Download an episode, its transcript or its chapters
+    Download(Download),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the configuration and print what is in force, without secrets
+    Check {
+        /// Print JSON instead of TOML
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What every role takes.
+#[derive(Debug, Args)]
+pub(crate) struct Role {
+    /// Leave when this process is gone
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) parent: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Producer {
+    #[command(flatten)]
+    pub(crate) role: Role,
+    /// Write the address of the API to this file once it listens
+    #[arg(long, hide = true, value_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    #[command(flatten)]
+    pub(crate) role: Role,
+    /// Kinds of task to take
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "outline,script,tts", value_parser = kind())]
+    pub(crate) tasks: Vec<Kind>,
+    /// Tasks of each kind at a time, instead of worker.concurrency
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) concurrency: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Folder for the servers' data, episodes and logs
+    #[arg(long, value_name = "DIR", default_value = ".podfleet")]
+    pub(crate) data: PathBuf,
+    /// Port of the API on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Worker processes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(..=64))]
+    pub(crate) workers: u16,
+    /// Collector processes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(..=16))]
+    pub(crate) collectors: u16,
+    /// Use the servers of the configuration instead of starting private ones
+    #[arg(long)]
+    pub(crate) external: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Folder for the servers' data and logs; what is there is used again
+    #[arg(long, value_name = "DIR", default_value = ".podfleet")]
+    pub(crate) data: PathBuf,
+    /// Folder for the episodes
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// Print one JSON object on standard output; errors are JSON on standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What every client command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Address of the API [default: that of `podfleet dev` in this folder, else http://127.0.0.1:8080]
+    #[arg(long, env = "PODFLEET_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Sent as a bearer token, for a proxy in front of the API
+    #[arg(long, env = "PODFLEET_API_KEY", value_name = "KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
+    /// Print JSON on standard output; errors are JSON on standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Text or Markdown to make a podcast of, at most 1 MB; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Title of the episode [default: from the text]
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// Language as a BCP 47 tag, such as ko or en [default: that of the text]
+    #[arg(long, value_name = "TAG")]
+    pub(crate) language: Option<String>,
+    /// Length to aim for
+    #[arg(long, value_name = "N")]
+    pub(crate) minutes: Option<u16>,
+    /// How the speakers share the text
+    #[arg(long, value_parser = format())]
+    pub(crate) format: Option<Format>,
+    /// Which lane it takes
+    #[arg(long, value_parser = priority())]
+    pub(crate) priority: Option<Priority>,
+    /// A speaker, and the voice to speak with; give it once for each speaker
+    #[arg(long = "speaker", value_name = "NAME[=VOICE]", value_parser = speaker)]
+    pub(crate) speakers: Vec<SpeakerRequest>,
+    /// Seconds after which it is no longer wanted
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) deadline: Option<u64>,
+    /// The same key and text are the same podcast, however often they are sent [default: a new one]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// Stay until it is finished
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Wait, then save the episode here
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Only podcasts in this state
+    #[arg(long, value_parser = ["running", "completed", "failed", "cancelled"])]
+    pub(crate) state: Option<String>,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[arg(value_name = "ID", value_parser = id)]
+    pub(crate) id: Uuid,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Download {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[arg(value_name = "ID", value_parser = id)]
+    pub(crate) id: Uuid,
+    /// Where to save it [default: the title, in this folder]; - writes to standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The transcript instead of the audio
+    #[arg(long, value_name = "FORMAT", value_parser = ["vtt", "srt", "json", "txt"], conflicts_with = "chapters")]
+    pub(crate) transcript: Option<String>,
+    /// The list of chapters (JSON) instead of the audio
+    #[arg(long)]
+    pub(crate) chapters: bool,
+}
+
+impl Command {
+    /// Whether errors are to be JSON too.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Command::Submit(Submit { server, .. })
+            | Command::List(List { server, .. })
+            | Command::Show(One { server, .. })
+            | Command::Watch(One { server, .. })
+            | Command::Cancel(One { server, .. })
+            | Command::Download(Download { server, .. }) => server.json,
+            Command::Demo(demo) => demo.json,
+            Command::Config(ConfigCommand::Check { json }) => *json,
+            _ => false,
+        }
+    }
+}
+
+fn kind() -> impl TypedValueParser<Value = Kind> {
+    let names = Kind::ALL.map(Kind::as_str);
+    PossibleValuesParser::new(names).try_map(|name| Kind::parse(&name).ok_or("it is not a kind of task"))
+}
+
+fn format() -> impl TypedValueParser<Value = Format> {
+    let all = [Format::Dialogue, Format::Monologue, Format::Interview, Format::Debate];
+    PossibleValuesParser::new(all.map(Format::as_str))
+        .try_map(move |name| all.into_iter().find(|format| format.as_str() == name).ok_or("it is not a format"))
+}
+
+fn priority() -> impl TypedValueParser<Value = Priority> {
+    PossibleValuesParser::new(["high", "normal", "low"]).map(|name| match name.as_str() {
+        "high" => Priority::High,
+        "low" => Priority::Low,
+        _ => Priority::Normal,
+    })
+}
+
+/// `Anna` or `Anna=en-gb`.
+fn speaker(text: &str) -> Result<SpeakerRequest, String> {
+    let (name, voice) = match text.split_once('=') {
+        Some((name, voice)) => (name.trim(), Some(voice.trim())),
+        None => (text.trim(), None),
+    };
+    if name.is_empty() {
+        return Err("the speaker has no name; write NAME or NAME=VOICE".into());
+    }
+    if voice == Some("") {
+        return Err(format!("the voice of {name} is empty; write {name}=VOICE, or {name} alone for any voice"));
+    }
+    Ok(SpeakerRequest { name: name.to_owned(), voice: voice.map(str::to_owned), role: None })
+}
+
+fn id(text: &str) -> Result<Uuid, String> {
+    Uuid::parse_str(text.trim()).map_err(|_| "it is not the id of a podcast; `podfleet list` shows them".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn speakers_are_a_name_and_perhaps_a_voice() {
+        let check = |text: &str, name: &str, voice: Option<&str>| {
+            let speaker = speaker(text).unwrap();
+            assert_eq!((speaker.name.as_str(), speaker.voice.as_deref()), (name, voice), "{text}");
+        };
+        check("Anna", "Anna", None);
+        check("Anna=en-gb", "Anna", Some("en-gb"));
+        check(" 민지 = ko+f2 ", "민지", Some("ko+f2"));
+        check("A=b=c", "A", Some("b=c"));
+        for bad in ["", "=voice", "Anna=", "  "] {
+            assert!(speaker(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_takes_the_kinds_it_is_given() {
+        let worker = |arguments: &[&str]| match Cli::try_parse_from(arguments).map(|cli| cli.command) {
+            Ok(Command::Worker(worker)) => Ok(worker.tasks),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        };
+        assert_eq!(worker(&["podfleet", "worker"]).unwrap(), [Kind::Outline, Kind::Script, Kind::Tts]);
+        assert_eq!(worker(&["podfleet", "worker", "--tasks", "mix,join"]).unwrap(), [Kind::Mix, Kind::Join]);
+        assert!(worker(&["podfleet", "worker", "--tasks", "sing"]).unwrap_err().contains("possible values: outline"));
+    }
+
+    #[test]
+    fn ids_are_refused_with_a_hint() {
+        let error = Cli::try_parse_from(["podfleet", "show", "42"]).unwrap_err().to_string();
+        assert!(error.contains("podfleet list"), "{error}");
+    }
+}

@@ -1,0 +1,8 @@
+//! The client commands: one file each.
+
+pub(crate) mod cancel;
+pub(crate) mod download;
+pub(crate) mod list;
+pub(crate) mod show;
+pub(crate) mod submit;
+pub(crate) mod watch;

@@ -1,0 +1,156 @@
+//! `podfleet show`
+
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use crate::args::One;
+use crate::client::Client;
+use crate::client::shapes::{Episode, Podcast, Trouble};
+use crate::output::{clock, local, print, print_json, relative, spoken};
+
+pub(crate) async fn run(options: One) -> anyhow::Result<()> {
+    let client = Client::new(&options.server)?;
+    let value = client.get(&format!("/v1/podcasts/{}", options.id)).await?;
+    if options.server.json {
+        return print_json(&value);
+    }
+    let podcast: Podcast = serde_json::from_value(value).context("reading the server's answer")?;
+    print(render(&podcast, Timestamp::now()))
+}
+
+fn render(podcast: &Podcast, now: Timestamp) -> String {
+    let mut lines = vec![podcast.title().to_owned(), format!("  id         {}", podcast.id)];
+    let mut field = |name: &str, value: String| lines.push(format!("  {name:<10} {value}"));
+    field("state", state(podcast));
+    field("progress", progress(podcast));
+    if let Some(seconds) = podcast.estimate_seconds.filter(|_| !podcast.is_finished()) {
+        let left = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        field("left", format!("about {}", spoken(left)));
+    }
+    field("language", podcast.language.clone());
+    field("priority", podcast.priority.clone());
+    field("asked for", format!("{} ({})", local(podcast.created_at), relative(podcast.created_at, now)));
+    match (podcast.finished_at, podcast.deadline) {
+        (Some(time), _) => {
+            let took = time.duration_since(podcast.created_at).unsigned_abs();
+            field("finished", format!("{} (took {})", local(time), spoken(took)));
+        }
+        (None, Some(time)) => field("deadline", format!("{} ({})", local(time), relative(time, now))),
+        (None, None) => {}
+    }
+    if let Some(length) = podcast.duration() {
+        field("length", clock(length));
+    }
+    if let Some(episode) = &podcast.episode {
+        field("audio", audio(episode));
+    }
+    if let Some(failure) = &podcast.failure {
+        field("failure", failure.to_string());
+        lines.extend(failure.chain.iter().map(|cause| format!("             because {cause}")));
+    }
+    if !podcast.troubles.is_empty() {
+        lines.push(String::new());
+        lines.push("In its way:".into());
+        lines.extend(podcast.troubles.iter().map(|task| trouble(task, now)));
+    }
+    lines.join("\n")
+}
+
+fn state(podcast: &Podcast) -> String {
+    if podcast.is_finished() { podcast.state.clone() } else { format!("{}, at {}", podcast.state, podcast.stage) }
+}
+
+fn progress(podcast: &Podcast) -> String {
+    let progress = podcast.progress;
+    format!(
+        "{} of {} chapters written, {} of {} segments spoken, {} chapters mixed",
+        progress.chapters_written,
+        progress.chapters_total,
+        progress.segments_done,
+        progress.segments_total,
+        progress.chapters_mixed
+    )
+}
+
+pub(crate) fn audio(episode: &Episode) -> String {
+    #[allow(clippy::cast_precision_loss)]
+    let mut parts = vec![format!("{:.1} MB", episode.bytes as f64 / 1e6), format!("{} segments", episode.segments)];
+    parts.extend(episode.lufs.map(|lufs| format!("{lufs:.1} LUFS")));
+    parts.extend(episode.true_peak_dbtp.map(|peak| format!("true peak {peak:.1} dBTP")));
+    parts.join(", ")
+}
+
+fn trouble(task: &Trouble, now: Timestamp) -> String {
+    // Chapters and segments count from 0 on the wire; tasks that are for the whole have -1.
+    let mut place = String::new();
+    if task.chapter >= 0 && task.kind != "outline" && task.kind != "join" {
+        place.push_str(&format!(", chapter {}", task.chapter + 1));
+    }
+    if task.segment >= 0 && task.kind == "tts" {
+        place.push_str(&format!(", segment {}", task.segment + 1));
+    }
+    let why = task.message.as_deref().or(task.class.as_deref()).unwrap_or("no reason was given");
+    let next = match (task.state.as_str(), task.next_attempt_at) {
+        ("dead", _) => "not tried again".to_owned(),
+        (_, Some(time)) if time > now => format!("next attempt {}", relative(time, now)),
+        _ => "being tried again".to_owned(),
+    };
+    format!("  {}{place}: attempt {} failed: {why}; {next}", task.kind, task.attempt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shown(more: serde_json::Value) -> String {
+        let mut value = json!({
+            "id": uuid::Uuid::nil(), "state": "running", "stage": "tts", "title": "조수", "language": "ko", "priority": "high",
+            "created_at": "2026-01-01T00:00:00Z",
+            "progress": { "chapters_total": 3, "chapters_written": 2, "segments_total": 10, "segments_done": 4 },
+        });
+        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let now = "2026-01-01T00:01:00Z".parse().unwrap();
+        render(&serde_json::from_value(value).unwrap(), now)
+    }
+
+    #[test]
+    fn a_running_podcast_tells_where_it_is_and_what_is_in_its_way() {
+        let text = shown(json!({
+            "estimate_seconds": 90.0,
+            "troubles": [{
+                "kind": "tts", "chapter": 1, "segment": 4, "state": "waiting", "attempt": 3, "class": "throttled",
+                "message": "the engine asked to wait", "next_attempt_at": "2026-01-01T00:01:20Z"
+            }]
+        }));
+        assert!(text.starts_with("조수\n"), "{text}");
+        assert!(text.contains("running, at tts"), "{text}");
+        assert!(text.contains("2 of 3 chapters written, 4 of 10 segments spoken"), "{text}");
+        assert!(text.contains("about 1 min 30 s"), "{text}");
+        assert!(
+            text.contains("tts, chapter 2, segment 5: attempt 3 failed: the engine asked to wait; next attempt in 20 s"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_finished_podcast_tells_how_it_sounds() {
+        let text = shown(json!({
+            "state": "completed", "stage": "end", "finished_at": "2026-01-01T00:00:42Z", "duration_ms": 185_000,
+            "episode": { "bytes": 1_480_000, "segments": 10, "lufs": -16.04, "true_peak_dbtp": -1.32 }
+        }));
+        assert!(text.contains("(took 42 s)") && text.contains("3:05"), "{text}");
+        assert!(text.contains("1.5 MB, 10 segments, -16.0 LUFS, true peak -1.3 dBTP"), "{text}");
+    }
+
+    #[test]
+    fn a_failed_podcast_tells_its_causes() {
+        let text = shown(json!({
+            "state": "failed", "stage": "end",
+            "failure": { "class": "permanent_input", "stage": "script", "message": "no text", "chain": ["it is a table"] }
+        }));
+        assert!(text.contains("script: no text (permanent_input)\n             because it is a table"), "{text}");
+    }
+}

@@ -1,0 +1,54 @@
+//! The one binary: every role of the fleet and every client command is a subcommand.
+
+mod args;
+mod client;
+mod command;
+mod demo;
+mod dev;
+mod dev_file;
+mod failure;
+mod fleet;
+mod output;
+mod progress;
+mod roles;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command, ConfigCommand};
+
+fn main() -> ExitCode {
+    // It can only fail when a provider is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::report_usage(&error),
+    };
+    let as_json = cli.command.wants_json();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error, as_json),
+    }
+}
+
+#[tokio::main]
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Dev(options) => dev::run(config, options).await,
+        Command::Demo(options) => demo::run(config, options).await,
+        Command::Producer(options) => roles::producer(config, options).await,
+        Command::Worker(options) => roles::worker(config, options).await,
+        Command::Collector(options) => roles::collector(config, options).await,
+        Command::Migrate => roles::migrate(config).await,
+        Command::Config(ConfigCommand::Check { json }) => settings::check(config, json),
+        Command::Submit(options) => command::submit::run(options).await,
+        Command::List(options) => command::list::run(options).await,
+        Command::Show(options) => command::show::run(options).await,
+        Command::Watch(options) => command::watch::run(options).await,
+        Command::Cancel(options) => command::cancel::run(options).await,
+        Command::Download(options) => command::download::run(options).await,
+    }
+}

@@ -1,0 +1,235 @@
+//! One transaction: the outcomes that have arrived, and everything that follows from them.
+
+use std::collections::BTreeSet;
+
+use common::crash;
+use common::publisher::{Checkpoint, Outgoing};
+use common::store::attempts::{self, NewAttempt};
+use common::store::dead_letters::{self, NewDeadLetter};
+use common::store::events::{self, hint, next};
+use common::store::podcasts::{self, Podcast, State as PodcastState};
+use common::store::tasks::{self, NewTask, Start, State};
+use common::store::{Transaction, chapters, fleet};
+use common::wire::{Hint, Outcome};
+use common::work::{JoinInput, Kind, MixInput};
+use deadpool_postgres::Client;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::advance::{self, Changes, Next, Rows};
+use crate::window::Window;
+use crate::{Env, plan, sweep};
+
+/// What must be told once the transaction is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    pub(crate) outgoing: Vec<Outgoing>,
+    pub(crate) hints: Vec<Hint>,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+/// Commits a batch. After an error nothing of it is known to be committed, and nothing may be acked: the broker delivers the
+/// batch again, and applying it twice changes nothing.
+pub(crate) async fn outcomes(
+    env: &Env,
+    client: &mut Client,
+    window: &mut Window,
+    batch: &[Outcome],
+) -> anyhow::Result<Committed> {
+    let started = std::time::Instant::now();
+    let mut reserved = Vec::new();
+    let result = transaction(env, client, window, batch, &mut reserved).await;
+    match &result {
+        Ok(committed) => env.ledger.recorded(&committed.checkpoint),
+        // The rows may be committed all the same: the numbers count as failed, and the next checkpoint releases the rows.
+        Err(_) => env.ledger.fail(&reserved),
+    }
+    metrics::histogram!("podfleet_commit_duration_seconds").record(started.elapsed().as_secs_f64());
+    metrics::counter!("podfleet_outcomes_total").increment(batch.len() as u64);
+    result
+}
+
+async fn transaction(
+    env: &Env,
+    client: &mut Client,
+    window: &mut Window,
+    batch: &[Outcome],
+    reserved: &mut Vec<i64>,
+) -> anyhow::Result<Committed> {
+    let tx = client.transaction().await?;
+    let mut rows = lock(&tx, batch).await?;
+    let changes = advance::apply(&mut rows, batch, &env.config.policy, Timestamp::now(), fastrand::f64);
+    for ((kind, lane), count) in &changes.settled {
+        window.settled(*kind, *lane, *count);
+    }
+    metrics::counter!("podfleet_stale_outcomes_total").increment(changes.stale);
+    write_tasks(&tx, &rows, batch, &changes).await?;
+    let mut new = following_tasks(env, &tx, &rows, &changes).await?;
+    let unlocked = place(env, window, &mut new, reserved);
+    let inserted: BTreeSet<Uuid> = tasks::insert(&tx, &new, env.ledger.id).await?.into_iter().collect();
+    write_ends(&tx, &rows, &changes).await?;
+    let hints = write_podcasts(&tx, &mut rows, &changes).await?;
+    let mut outgoing: Vec<Outgoing> = Vec::with_capacity(unlocked.len());
+    for out in unlocked {
+        if inserted.contains(&out.ticket.task) {
+            outgoing.push(out);
+        } else {
+            env.ledger.settle(&[out.seq]);
+        }
+    }
+    outgoing.extend(sweep::dispatch_waiting(env, &tx, window, reserved).await?);
+    let checkpoint = env.ledger.checkpoint();
+    tasks::repair::unpublished(&tx, env.ledger.id, &checkpoint.failed).await?;
+    fleet::checkpoint(&tx, env.ledger.id, "collector", &checkpoint).await?;
+    crash::point("collector.before_commit");
+    tx.commit().await?;
+    crash::point("collector.after_commit_before_publish");
+    Ok(Committed { outgoing, hints, checkpoint })
+}
+
+/// Locks podcasts by id, then tasks by id, as every transaction does.
+async fn lock(tx: &Transaction<'_>, batch: &[Outcome]) -> anyhow::Result<Rows> {
+    let podcast_ids: Vec<Uuid> = batch.iter().map(|o| o.podcast).collect::<BTreeSet<_>>().into_iter().collect();
+    let task_ids: Vec<Uuid> = batch.iter().map(|o| o.task).collect::<BTreeSet<_>>().into_iter().collect();
+    let podcasts = podcasts::lock(tx, &podcast_ids).await?;
+    let tasks = tasks::lock(tx, &podcast_ids, &task_ids).await?;
+    let chapters = if batch.iter().any(|o| matches!(o.kind, Kind::Script | Kind::Tts | Kind::Mix)) {
+        chapters::of_podcasts(tx, &podcast_ids).await?
+    } else {
+        Vec::new()
+    };
+    Ok(Rows {
+        podcasts: podcasts.into_iter().map(|podcast| (podcast.id, podcast)).collect(),
+        tasks: tasks.into_iter().map(|task| (task.id, task)).collect(),
+        chapters: chapters.into_iter().map(|c| ((c.podcast_id, c.generation, c.chapter), c)).collect(),
+    })
+}
+
+async fn write_tasks(tx: &Transaction<'_>, rows: &Rows, batch: &[Outcome], changes: &Changes) -> anyhow::Result<()> {
+    let attempts: Vec<NewAttempt<'_>> = changes
+        .attempts
+        .iter()
+        .filter_map(|index| batch.get(*index))
+        .filter_map(|outcome| {
+            let task = rows.tasks.get(&outcome.task)?;
+            Some(NewAttempt { outcome, principal: &task.principal, engine: &task.engine })
+        })
+        .collect();
+    attempts::insert(tx, &attempts).await?;
+    tasks::finish(tx, &changes.finished).await?;
+    tasks::change(tx, &changes.moved).await?;
+    for (task, parts, turns) in &changes.parts {
+        if let Some(row) = rows.tasks.get(task) {
+            tasks::accept_parts(tx, row.podcast_id, *task, *parts, *turns).await?;
+        }
+    }
+    for (podcast, chapter, segments) in &changes.reopened {
+        if let Some(podcast) = rows.podcasts.get(podcast) {
+            tasks::withdraw_mix(tx, podcast.id, podcast.generation, *chapter).await?;
+            tasks::reopen_speech(tx, podcast.id, podcast.generation, *chapter, segments).await?;
+        }
+    }
+    chapters::insert(tx, &changes.chapters).await?;
+    chapters::insert_segments(tx, &changes.segments).await?;
+    let touched: Vec<_> = changes.touched_chapters.iter().filter_map(|key| rows.chapters.get(key)).collect();
+    chapters::save(tx, &touched).await
+}
+
+/// Builds the tasks that have become possible. The inputs of mixes and joins are read back from the rows just written.
+async fn following_tasks(
+    env: &Env,
+    tx: &Transaction<'_>,
+    rows: &Rows,
+    changes: &Changes,
+) -> anyhow::Result<Vec<NewTask>> {
+    let mut new = Vec::with_capacity(changes.next.len());
+    for next in &changes.next {
+        let (Next::Script { podcast, .. }
+        | Next::Speech { podcast, .. }
+        | Next::Mix { podcast, .. }
+        | Next::Join { podcast }) = next;
+        let Some(podcast) = rows.podcasts.get(podcast) else { continue };
+        new.push(match next {
+            Next::Script { chapter, input, .. } => {
+                plan::task(podcast, &env.config, Kind::Script, (*chapter, 0), input)?
+            }
+            Next::Speech { chapter, segment, input, .. } => {
+                plan::task(podcast, &env.config, Kind::Tts, (*chapter, *segment), input)?
+            }
+            Next::Mix { chapter, .. } => {
+                let segments = chapters::spoken_segments(tx, podcast.id, podcast.generation, *chapter).await?;
+                plan::task(podcast, &env.config, Kind::Mix, (*chapter, 0), &MixInput { segments })?
+            }
+            Next::Join { .. } => {
+                let input = join_input(tx, podcast).await?;
+                plan::task(podcast, &env.config, Kind::Join, (0, 0), &input)?
+            }
+        });
+    }
+    Ok(new)
+}
+
+async fn join_input(tx: &Transaction<'_>, podcast: &Podcast) -> anyhow::Result<JoinInput> {
+    Ok(JoinInput {
+        title: podcast.title.clone().unwrap_or_default(),
+        language: podcast.brief.language.clone(),
+        chapters: chapters::mixed_chapters(tx, podcast.id, podcast.generation).await?,
+    })
+}
+
+/// Decides which of the new tasks go out with this commit, and gives these their numbers.
+fn place(env: &Env, window: &mut Window, new: &mut [NewTask], reserved: &mut Vec<i64>) -> Vec<Outgoing> {
+    let mut outgoing = Vec::new();
+    for task in new {
+        if task.start == Start::Ready && window.take(task.kind, task.lane) {
+            let seq = env.ledger.reserve(1);
+            reserved.push(seq);
+            task.start = Start::Dispatched { seq };
+            outgoing.push(plan::outgoing(task, seq, &env.config));
+        }
+    }
+    outgoing
+}
+
+/// Dead letters, and the waiting tasks of podcasts that failed.
+async fn write_ends(tx: &Transaction<'_>, rows: &Rows, changes: &Changes) -> anyhow::Result<()> {
+    let mut letters = Vec::with_capacity(changes.dead.len());
+    for dead in &changes.dead {
+        let Some(task) = rows.tasks.get(&dead.task) else { continue };
+        let payload = tasks::input(tx, task.podcast_id, task.id).await?;
+        letters.push(NewDeadLetter {
+            tenant: task.tenant.clone(),
+            principal: task.principal.clone(),
+            podcast_id: Some(task.podcast_id),
+            task_id: Some(task.id),
+            kind: Some(task.kind),
+            engine: Some(task.engine.clone()),
+            class: dead.class,
+            message: dead.error.message.clone(),
+            chain: dead.error.chain.clone(),
+            payload: payload.map(|json| json.get().as_bytes().to_vec()),
+        });
+    }
+    dead_letters::insert(tx, &letters).await?;
+    let failed: Vec<Uuid> = changes
+        .ended
+        .iter()
+        .filter(|id| rows.podcasts.get(id).is_some_and(|podcast| podcast.state == PodcastState::Failed))
+        .copied()
+        .collect();
+    if failed.is_empty() { Ok(()) } else { tasks::put_away(tx, &failed, State::Held).await }
+}
+
+/// Saves the podcasts that moved on, each with one event that tells where it is now.
+async fn write_podcasts(tx: &Transaction<'_>, rows: &mut Rows, changes: &Changes) -> anyhow::Result<Vec<Hint>> {
+    let mut new = Vec::new();
+    for id in &changes.touched_podcasts {
+        let Some(podcast) = rows.podcasts.get_mut(id) else { continue };
+        let event = if changes.ended.contains(id) { podcast.state.as_str() } else { "progress" };
+        new.push(next(podcast, event));
+    }
+    let touched: Vec<&Podcast> = changes.touched_podcasts.iter().filter_map(|id| rows.podcasts.get(id)).collect();
+    podcasts::save(tx, &touched).await?;
+    events::insert(tx, &new).await?;
+    Ok(new.into_iter().map(hint).collect())
+}

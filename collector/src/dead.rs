@@ -1,0 +1,58 @@
+//! Messages that nobody could read become dead letters, with their bytes, and are acked only then.
+
+use std::time::Duration;
+
+use common::amqp;
+use common::class::Class;
+use common::store::Store;
+use common::store::dead_letters::{self, NewDeadLetter};
+use lapin::message::Delivery;
+use lapin::types::AMQPValue;
+
+/// A payload is kept up to this many bytes.
+const MAX_PAYLOAD: usize = 1024 * 1024;
+
+/// Writes one dead letter.
+pub(crate) async fn bury(store: &Store, delivery: Delivery, timeout: Duration) -> anyhow::Result<()> {
+    let letter = letter(&delivery);
+    store
+        .run(async |client| {
+            let tx = client.transaction().await?;
+            dead_letters::insert(&tx, std::slice::from_ref(&letter)).await?;
+            tx.commit().await?;
+            Ok(())
+        })
+        .await?;
+    tracing::warn!(reason = letter.message, "a message that nobody could read is a dead letter now");
+    metrics::counter!("podfleet_dead_letters_total", "source" => "message").increment(1);
+    amqp::ack(&delivery.acker, false, timeout).await
+}
+
+fn letter(delivery: &Delivery) -> NewDeadLetter {
+    let header = |name: &str| {
+        delivery.properties.headers().as_ref().and_then(|headers| match headers.inner().get(name) {
+            Some(AMQPValue::LongString(text)) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+            _ => None,
+        })
+    };
+    let queue = header("x-first-death-queue").unwrap_or_else(|| delivery.routing_key.to_string());
+    let reason = header("x-podfleet-reason").unwrap_or_else(|| match header("x-first-death-reason").as_deref() {
+        Some("rejected") => format!("a message in {queue} could not be read"),
+        Some(reason) => format!("the broker gave up a message in {queue}: {reason}"),
+        None => format!("a message in {queue} could not be read"),
+    });
+    let mut payload = delivery.data.clone();
+    payload.truncate(MAX_PAYLOAD);
+    NewDeadLetter {
+        tenant: header("x-podfleet-tenant").unwrap_or_else(|| "default".into()),
+        principal: header("x-podfleet-principal").unwrap_or_else(|| "unknown".into()),
+        podcast_id: None,
+        task_id: None,
+        kind: None,
+        engine: None,
+        class: Class::PermanentInput,
+        message: reason,
+        chain: Vec::new(),
+        payload: Some(payload),
+    }
+}

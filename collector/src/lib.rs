@@ -1,0 +1,97 @@
+//! The collector: the only writer of task state. It takes whatever outcomes have arrived, commits them in one transaction
+//! together with the tasks that they unlock, acks, and publishes those tickets.
+//!
+//! Read in this order: [`session`] (the loop), [`commit`] (one transaction), [`advance`] (what an outcome changes: pure),
+//! [`sweep`] (what the clock changes), [`window`] (how much may be on its way), [`lanes`] (the broker's memory).
+
+pub mod advance;
+mod commit;
+mod dead;
+mod lanes;
+mod mixers;
+mod plan;
+mod session;
+mod sweep;
+mod window;
+
+use std::sync::Arc;
+
+use common::backoff::Reconnect;
+use common::blobs::Blobs;
+use common::config::Config;
+use common::process::{self, Readiness};
+use common::publisher::Ledger;
+use common::store::{self, Store};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Two connections: one for commits, one for sweeps and dead letters.
+const CONNECTIONS: usize = 2;
+
+/// What a collector works with, for its lifetime.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Store,
+    pub(crate) blobs: Blobs,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) readiness: Readiness,
+}
+
+/// Runs a collector until shutdown.
+pub async fn run(config: Arc<Config>, metrics: PrometheusHandle, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let env = Env {
+        store: Store::new(&config.database, "collector", CONNECTIONS)?,
+        blobs: Blobs::open(&config.blobs)?,
+        ledger: Ledger::new(),
+        readiness: Readiness::default(),
+        config,
+    };
+    let mut background = JoinSet::new();
+    let bind = env.config.collector.health_bind.clone();
+    let (readiness, token) = (env.readiness.clone(), shutdown.clone());
+    background.spawn(async move { process::serve_health(&bind, readiness, metrics, token).await });
+    if env.config.collector.mixers > 0 {
+        background.spawn(mixers::supervise(env.config.clone(), shutdown.clone()));
+    }
+    let ended = tokio::select! {
+        ended = supervise(&env, &shutdown) => ended,
+        Some(ended) = background.join_next() => ended.map_err(Into::into).flatten(),
+    };
+    shutdown.cancel();
+    while let Some(ended) = background.join_next().await {
+        ended.map_err(anyhow::Error::from).flatten()?;
+    }
+    ended
+}
+
+/// Builds a session, and another after each that failed: everything is rebuilt, nothing recovers by itself.
+async fn supervise(env: &Env, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let mut reconnect = Reconnect::default();
+    let mut migrated = false;
+    while !shutdown.is_cancelled() {
+        let started = std::time::Instant::now();
+        let ended = async {
+            if !migrated {
+                store::migrate(&env.config.database).await?;
+                migrated = true;
+            }
+            session::run(env, shutdown).await
+        }
+        .await;
+        env.readiness.set(false);
+        let Err(error) = ended else { return Ok(()) };
+        if started.elapsed() > std::time::Duration::from_secs(10) {
+            reconnect.reset();
+        }
+        let delay = reconnect.next_delay();
+        tracing::warn!(error = format!("{error:#}"), ?delay, "the collector's session ended; building another");
+        metrics::counter!("podfleet_sessions_ended_total", "role" => "collector").increment(1);
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,364 @@
+//! A collector's session: from connecting to the first error.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use common::amqp;
+use common::crash;
+use common::publisher::TicketPublisher;
+use common::store::{self, fleet, tasks::repair};
+use common::topology::{
+    self, DEAD_QUEUE, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, outcomes_queue_name,
+};
+use common::wire::{self, Outcome, Pulse};
+use futures_util::stream::{SelectAll, select_all};
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, Consumer};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::commit::{self, Committed};
+use crate::sweep::{self, Sweeper};
+use crate::window::Window;
+use crate::{Env, dead, lanes};
+
+/// A batch is at most this many outcomes, or this many bytes.
+const MAX_OUTCOMES: usize = 1_000;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Messages of outcomes that the broker hands over ahead.
+const PREFETCH: u16 = 256;
+/// After this many deliveries an outcome that cannot be applied is set aside unread.
+const MAX_DELIVERIES: i64 = 5;
+/// How often the clock's work is looked at when nothing else happens.
+const TICK: Duration = Duration::from_millis(200);
+/// How often lanes are inspected and workers saved.
+const INSPECTION: Duration = Duration::from_secs(5);
+const SAVE_WORKERS: Duration = Duration::from_secs(30);
+
+pub(crate) async fn run(env: &Env, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let timeout = env.config.broker.timeout();
+    let publishing = amqp::connect(&env.config.broker, "collector publish").await?;
+    let consuming = amqp::connect(&env.config.broker, "collector consume").await?;
+    let mut tasks = JoinSet::new();
+    let result = async {
+        let mut session = Session::open(env, &publishing, &consuming, &mut tasks).await?;
+        env.readiness.set(true);
+        session.collect(shutdown, &mut tasks).await?;
+        env.readiness.set(false);
+        session.leave(&mut tasks).await
+    }
+    .await;
+    tasks.shutdown().await;
+    amqp::close(&consuming, timeout).await;
+    amqp::close(&publishing, timeout).await;
+    result
+}
+
+struct Session<'a> {
+    env: &'a Env,
+    consuming: &'a Connection,
+    outcomes: SelectAll<Consumer>,
+    heartbeats: Consumer,
+    dead: Consumer,
+    hints: Channel,
+    publisher: TicketPublisher,
+    window: Window,
+    sweeper: Sweeper,
+    timeout: Duration,
+    inspected: Instant,
+    saved: Instant,
+}
+
+impl<'a> Session<'a> {
+    async fn open(
+        env: &'a Env,
+        publishing: &'a Connection,
+        consuming: &'a Connection,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+    ) -> anyhow::Result<Session<'a>> {
+        let timeout = env.config.broker.timeout();
+        let settings = &env.config.collector;
+        let setup = amqp::channel(consuming, timeout).await?;
+        topology::declare_shared(&setup, settings.partitions, settings.single_active).await?;
+        lanes::prepare(consuming, &env.store, timeout).await?;
+        let channel = amqp::confirming_channel(publishing, timeout).await?;
+        let (publisher, confirms) = TicketPublisher::new(env.ledger.clone(), channel, env.blobs.clone(), timeout);
+        tasks.spawn(confirms);
+        let outcomes_channel = amqp::channel(consuming, timeout).await?;
+        outcomes_channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let mut outcomes = Vec::new();
+        for partition in 0..settings.partitions {
+            let queue = outcomes_queue_name(partition, settings.partitions);
+            outcomes.push(consume(&outcomes_channel, &queue, false).await?);
+        }
+        let dead_channel = amqp::channel(consuming, timeout).await?;
+        dead_channel.basic_qos(1, BasicQosOptions::default()).await?;
+        Ok(Session {
+            env,
+            consuming,
+            outcomes: select_all(outcomes),
+            heartbeats: consume_heartbeats(&setup).await?,
+            dead: consume(&dead_channel, DEAD_QUEUE, false).await?,
+            hints: amqp::channel(publishing, timeout).await?,
+            publisher,
+            window: Window::new(Instant::now()),
+            sweeper: Sweeper::new(),
+            timeout,
+            inspected: Instant::now(),
+            saved: Instant::now(),
+        })
+    }
+
+    /// Until shutdown or the first error. Nothing that is being committed is ever cancelled: each branch runs to its end.
+    async fn collect(
+        &mut self,
+        shutdown: &CancellationToken,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                Some(ended) = tasks.join_next() => {
+                    ended??;
+                    bail!("the confirms of this session are over");
+                }
+                _ = tick.tick() => self.on_tick().await?,
+                pulse = self.heartbeats.next() => self.on_pulse(&taken(pulse, "heartbeats")?),
+                delivery = self.outcomes.next() => {
+                    let first = taken(delivery, "outcomes")?;
+                    self.on_outcomes(first).await?;
+                }
+                delivery = self.dead.next() => {
+                    dead::bury(&self.env.store, taken(delivery, "the dead queue")?, self.timeout).await?;
+                }
+            }
+        }
+    }
+
+    async fn on_tick(&mut self) -> anyhow::Result<()> {
+        let mut client = self.env.store.client().await?;
+        let swept = within(self.sweeper.sweep(self.env, &mut client, &mut self.window)).await;
+        if swept.is_err() {
+            drop(deadpool_postgres::Object::take(client));
+        }
+        self.tell(swept?).await?;
+        let room = serde_json::to_vec(&Pulse::Room(self.window.room_pulse()))?;
+        amqp::broadcast(&self.hints, HEARTBEATS_EXCHANGE, "", &room, self.timeout).await?;
+        if self.inspected.elapsed() > INSPECTION {
+            self.inspected = Instant::now();
+            self.inspect().await?;
+        }
+        if self.saved.elapsed() > SAVE_WORKERS {
+            self.saved = Instant::now();
+            self.save_workers().await?;
+        }
+        Ok(())
+    }
+
+    /// Looks for tickets that the broker lost, and for lanes that somebody deleted.
+    async fn inspect(&mut self) -> anyhow::Result<()> {
+        let mut client = self.env.store.client().await?;
+        let tx = client.transaction().await?;
+        let mut suspects = repair::lanes_with_old_tickets(&tx).await?;
+        tx.commit().await?;
+        suspects = lanes::empty_ones(self.consuming, &suspects, self.timeout).await?;
+        if suspects.is_empty() { Ok(()) } else { sweep::release_lost(&mut client, &suspects, &self.window).await }
+    }
+
+    async fn save_workers(&mut self) -> anyhow::Result<()> {
+        let pulses: Vec<_> = self.window.workers().cloned().collect();
+        self.env
+            .store
+            .run(async |client| {
+                let tx = client.transaction().await?;
+                fleet::save_workers(&tx, &pulses).await?;
+                tx.commit().await?;
+                client.batch_execute("select make_partitions(3)").await?;
+                Ok(())
+            })
+            .await
+    }
+
+    fn on_pulse(&mut self, delivery: &Delivery) {
+        // Room pulses are for producers; what cannot be read comes from another version and is not needed.
+        if let Ok(Pulse::Worker(pulse)) = serde_json::from_slice(&delivery.data) {
+            self.window.heard(pulse, Instant::now());
+        }
+    }
+
+    /// Group commit: everything that has arrived while the last commit was in flight, in one transaction.
+    async fn on_outcomes(&mut self, first: Delivery) -> anyhow::Result<()> {
+        let mut batch = Batch::default();
+        let mut next = Some(first);
+        while let Some(delivery) = next.take() {
+            if delivery.redelivered {
+                // Whatever broke the last time must not take its neighbours along.
+                self.commit(std::mem::take(&mut batch)).await?;
+                self.apply_alone(delivery).await?;
+            } else {
+                self.add(&mut batch, delivery).await?;
+            }
+            if batch.outcomes.len() >= MAX_OUTCOMES || batch.bytes >= MAX_BYTES {
+                break;
+            }
+            next = match self.outcomes.next().now_or_never() {
+                Some(delivery) => Some(taken(delivery, "outcomes")?),
+                None => None,
+            };
+        }
+        self.commit(batch).await
+    }
+
+    /// An unreadable message goes to the dead queue at once; unreadable elements of one go with it, the others count.
+    async fn add(&mut self, batch: &mut Batch, delivery: Delivery) -> anyhow::Result<()> {
+        match wire::decode::<Outcome>(&delivery.data) {
+            Ok(decoded) if decoded.unreadable.is_empty() => {
+                batch.bytes += delivery.data.len();
+                batch.outcomes.extend(decoded.items);
+                batch.last = Some(delivery);
+                Ok(())
+            }
+            Ok(decoded) => {
+                // Newer workers than this collector: an upgrade of the collectors is due. Their readable outcomes count now;
+                // the message waits as a dead letter, and the task is dispatched again when its ticket is missed.
+                batch.outcomes.extend(decoded.items);
+                self.commit(std::mem::take(batch)).await?;
+                amqp::reject(&delivery.acker, self.timeout).await
+            }
+            Err(reason) => {
+                tracing::warn!(reason, "an outcome message cannot be read");
+                amqp::reject(&delivery.acker, self.timeout).await
+            }
+        }
+    }
+
+    async fn apply_alone(&mut self, delivery: Delivery) -> anyhow::Result<()> {
+        if deliveries(&delivery) > MAX_DELIVERIES {
+            return amqp::reject(&delivery.acker, self.timeout).await;
+        }
+        let mut batch = Batch::default();
+        self.add(&mut batch, delivery).await?;
+        match AssertUnwindSafe(self.commit(batch)).catch_unwind().await {
+            Ok(result) => result,
+            Err(_) => bail!("applying a redelivered outcome panicked"),
+        }
+    }
+
+    /// Commit, publish, ack: in this order. The publish is handed to the connection, its confirm is not waited for: what is not
+    /// confirmed by the next checkpoint is known to the database as such.
+    async fn commit(&mut self, batch: Batch) -> anyhow::Result<()> {
+        if !batch.outcomes.is_empty() {
+            let mut client = self.env.store.client().await?;
+            let committed =
+                within(commit::outcomes(self.env, &mut client, &mut self.window, &batch.outcomes)).await;
+            if committed.is_err() {
+                // It may be half-open, or still busy with the statement.
+                drop(deadpool_postgres::Object::take(client));
+            }
+            self.tell(committed?).await?;
+        }
+        crash::point("collector.after_publish_before_ack");
+        match batch.last {
+            Some(delivery) => amqp::ack(&delivery.acker, true, self.timeout).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn tell(&mut self, committed: Committed) -> anyhow::Result<()> {
+        self.publisher.publish(committed.outgoing).await?;
+        for hint in committed.hints {
+            let key = format!("podcast.{}", hint.event);
+            let body = serde_json::to_vec(&hint)?;
+            amqp::broadcast(&self.hints, EVENTS_EXCHANGE, &key, &body, self.timeout).await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves in order: everything published is confirmed or recorded as not, and the lease is given up.
+    async fn leave(self, tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+        drop(self.publisher);
+        while let Ok(Some(ended)) = tokio::time::timeout(self.timeout, tasks.join_next()).await {
+            ended??;
+        }
+        let checkpoint = self.env.ledger.checkpoint();
+        let id = self.env.ledger.id;
+        self.env
+            .store
+            .run(async |client| {
+                let tx = client.transaction().await?;
+                store::tasks::repair::unpublished(&tx, id, &checkpoint.failed).await?;
+                fleet::checkpoint(&tx, id, "collector", &checkpoint).await?;
+                fleet::end_lease(&tx, id).await?;
+                tx.commit().await?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    outcomes: Vec<Outcome>,
+    bytes: usize,
+    /// Acking it acks all before it.
+    last: Option<Delivery>,
+}
+
+/// Bounds a transaction as seen from here; the server's own limit for a statement is shorter.
+async fn within<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::time::timeout(Duration::from_secs(15), work).await.context("PostgreSQL did not finish a transaction in 15 s")?
+}
+
+/// A consumer that ends, with or without an error, ends the session.
+fn taken(delivery: Option<lapin::Result<Delivery>>, from: &str) -> anyhow::Result<Delivery> {
+    match delivery {
+        Some(Ok(delivery)) => Ok(delivery),
+        Some(Err(error)) => Err(error).with_context(|| format!("taking from {from}")),
+        None => bail!("the broker cancelled the consumer of {from}"),
+    }
+}
+
+fn deliveries(delivery: &Delivery) -> i64 {
+    let headers = delivery.properties.headers().as_ref();
+    match headers.and_then(|headers| headers.inner().get("x-delivery-count")) {
+        Some(AMQPValue::LongLongInt(count)) => *count,
+        Some(AMQPValue::LongInt(count)) => i64::from(*count),
+        _ => 0,
+    }
+}
+
+async fn consume(channel: &Channel, queue: &str, no_ack: bool) -> anyhow::Result<Consumer> {
+    let options = BasicConsumeOptions { no_ack, ..Default::default() };
+    let tag = format!("collector-{}", uuid::Uuid::new_v4().simple());
+    channel
+        .basic_consume(queue.into(), tag.as_str().into(), options, FieldTable::default())
+        .await
+        .with_context(|| format!("consuming from {queue}"))
+}
+
+/// Heartbeats come to a queue of this session's own, which vanishes with it and holds a few at most.
+async fn consume_heartbeats(channel: &Channel) -> anyhow::Result<Consumer> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(10_000));
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let queue = channel.queue_declare("".into(), options, arguments).await.context("declaring a heartbeat queue")?;
+    let name = queue.name().clone();
+    channel
+        .queue_bind(
+            name.clone(),
+            HEARTBEATS_EXCHANGE.into(),
+            "".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    consume(channel, name.as_str(), true).await
+}

@@ -1,0 +1,183 @@
+//! What the clock changes: retries whose time has come, work that waits for room, leases and deadlines that are over.
+
+use std::time::{Duration, Instant};
+
+use common::class::Class;
+use common::publisher::Outgoing;
+use common::store::dead_letters::{self, NewDeadLetter};
+use common::store::podcasts::{self, Failure, State as PodcastState};
+use common::store::tasks::{self, State, dispatch, repair};
+use common::store::{Transaction, events, fleet};
+use common::topology::Lane;
+use common::wire::ErrorReport;
+use common::work::Kind;
+use deadpool_postgres::Client;
+use uuid::Uuid;
+
+use crate::commit::Committed;
+use crate::window::Window;
+use crate::{Env, plan};
+
+/// Tasks taken from one lane in one transaction.
+const MOST_AT_ONCE: u32 = 1_000;
+/// Overdue podcasts failed in one transaction.
+const MOST_OVERDUE: i64 = 100;
+/// How often the rarer looks are taken.
+const RARELY: Duration = Duration::from_secs(1);
+
+/// When the rarer looks were last taken.
+#[derive(Debug)]
+pub(crate) struct Sweeper {
+    rarely: Option<Instant>,
+}
+
+impl Sweeper {
+    pub(crate) fn new() -> Sweeper {
+        Sweeper { rarely: None }
+    }
+
+    /// One transaction. Returns what is to be published and told.
+    pub(crate) async fn sweep(
+        &mut self,
+        env: &Env,
+        client: &mut Client,
+        window: &mut Window,
+    ) -> anyhow::Result<Committed> {
+        let rarely = self.rarely.is_none_or(|at| at.elapsed() >= RARELY);
+        let mut reserved = Vec::new();
+        let result = transaction(env, client, window, rarely, &mut reserved).await;
+        match &result {
+            Ok(committed) => {
+                env.ledger.recorded(&committed.checkpoint);
+                if rarely {
+                    self.rarely = Some(Instant::now());
+                }
+            }
+            Err(_) => env.ledger.fail(&reserved),
+        }
+        result
+    }
+}
+
+async fn transaction(
+    env: &Env,
+    client: &mut Client,
+    window: &mut Window,
+    rarely: bool,
+    reserved: &mut Vec<i64>,
+) -> anyhow::Result<Committed> {
+    let tx = client.transaction().await?;
+    let hints = if rarely { fail_overdue(&tx).await? } else { Vec::new() };
+    let checkpoint = env.ledger.checkpoint();
+    let unpublished = repair::unpublished(&tx, env.ledger.id, &checkpoint.failed).await?;
+    fleet::checkpoint(&tx, env.ledger.id, "collector", &checkpoint).await?;
+    note("unpublished", unpublished);
+    dispatch::promote_due(&tx).await?;
+    if rarely {
+        note("publisher_gone", repair::of_dead_publishers(&tx).await?);
+        fleet::forget_dead_publishers(&tx).await?;
+        let epoch = fleet::epoch(&tx).await?;
+        note("broker_wiped", repair::of_other_epochs(&tx, epoch).await?);
+        window.forget_silent_workers(Instant::now());
+        window.observe(Instant::now());
+    }
+    window.resync(dispatch::in_flight(&tx).await?, &dispatch::waiting_lanes(&tx).await?);
+    let outgoing = dispatch_waiting(env, &tx, window, reserved).await?;
+    tx.commit().await?;
+    Ok(Committed { outgoing, hints, checkpoint })
+}
+
+fn note(reason: &'static str, released: u64) {
+    if released > 0 {
+        tracing::warn!(reason, tasks = released, "work was lost on its way and is dispatched again");
+        metrics::counter!("podfleet_reconciler_repairs_total", "reason" => reason).increment(released);
+    }
+}
+
+/// Takes the lowest ranks of every lane that has room, inside the caller's transaction.
+pub(crate) async fn dispatch_waiting(
+    env: &Env,
+    tx: &Transaction<'_>,
+    window: &mut Window,
+    reserved: &mut Vec<i64>,
+) -> anyhow::Result<Vec<Outgoing>> {
+    let mut outgoing = Vec::new();
+    for (kind, lane, room) in window.open_lanes() {
+        let limit = room.min(MOST_AT_ONCE);
+        let taken = dispatch::take_ready(tx, kind, lane, i64::MIN, i64::from(limit)).await?;
+        let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
+        window.set_waiting(kind, lane, count == limit);
+        window.dispatched(kind, lane, count);
+        if taken.is_empty() {
+            continue;
+        }
+        let first = env.ledger.reserve(taken.len());
+        reserved.extend(first..first + i64::from(count));
+        let mut podcasts: Vec<Uuid> = taken.iter().map(|ready| ready.ticket.podcast).collect();
+        podcasts.sort_unstable();
+        podcasts.dedup();
+        let ids: Vec<Uuid> = taken.iter().map(|ready| ready.ticket.task).collect();
+        dispatch::mark_dispatched(tx, &podcasts, &ids, env.ledger.id, first).await?;
+        outgoing.extend((first..).zip(taken).map(|(seq, ready)| Outgoing {
+            seq,
+            lane,
+            expected_ms: plan::expected_ms(&env.config, kind, &ready.ticket.engine),
+            ticket: ready.ticket,
+        }));
+    }
+    Ok(outgoing)
+}
+
+/// Fails podcasts whose deadline is over; what is still in flight is recorded when it comes.
+async fn fail_overdue(tx: &Transaction<'_>) -> anyhow::Result<Vec<common::wire::Hint>> {
+    let overdue = podcasts::overdue(tx, MOST_OVERDUE).await?;
+    if overdue.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut locked = podcasts::lock(tx, &overdue).await?;
+    locked.retain(|podcast| podcast.state == PodcastState::Running);
+    let (mut letters, mut new_events) = (Vec::new(), Vec::new());
+    for podcast in &mut locked {
+        let message = format!("the deadline {} passed before the podcast was finished", podcast.deadline);
+        podcast.state = PodcastState::Failed;
+        podcast.failure = Some(Failure {
+            class: Class::Expired,
+            stage: "deadline".into(),
+            error: ErrorReport { message: message.clone(), ..ErrorReport::default() },
+        });
+        letters.push(NewDeadLetter {
+            tenant: podcast.tenant.clone(),
+            principal: podcast.principal.clone(),
+            podcast_id: Some(podcast.id),
+            task_id: None,
+            kind: None,
+            engine: None,
+            class: Class::Expired,
+            message,
+            chain: Vec::new(),
+            payload: None,
+        });
+        new_events.push(events::next(podcast, "failed"));
+    }
+    let ids: Vec<Uuid> = locked.iter().map(|podcast| podcast.id).collect();
+    tasks::put_away(tx, &ids, State::Held).await?;
+    dead_letters::insert(tx, &letters).await?;
+    podcasts::save(tx, &locked.iter().collect::<Vec<_>>()).await?;
+    events::insert(tx, &new_events).await?;
+    Ok(new_events.into_iter().map(events::hint).collect())
+}
+
+/// Releases what was dispatched long ago into lanes that are empty now, and that nobody holds.
+pub(crate) async fn release_lost(
+    client: &mut Client,
+    empty: &[(Kind, Lane)],
+    window: &Window,
+) -> anyhow::Result<()> {
+    let held = window.held();
+    let tx = client.transaction().await?;
+    for (kind, lane) in empty {
+        note("ticket_lost", repair::lost_from_empty_lane(&tx, *kind, *lane, &held).await?);
+    }
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! How many tickets may be on their way in each lane. Lanes are kept shallow, so that what comes later but ranks earlier is
+//! not stuck behind a backlog in the broker; the backlog waits in PostgreSQL.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use common::topology::Lane;
+use common::wire::{RoomPulse, VERSION, WorkerPulse};
+use common::work::Kind;
+use uuid::Uuid;
+
+/// Tickets in a lane even when no worker is known.
+const LEAST: u32 = 8;
+/// A lane must last until the dispatcher has looked again: the measured time of a commit and a publish, with room to spare.
+const REFILL: Duration = Duration::from_millis(250);
+/// Weight of the past in the running rate, for each observation.
+const MEMORY: f64 = 0.8;
+/// A worker that was not heard of for this long is gone.
+const SILENCE: Duration = Duration::from_secs(15);
+
+#[derive(Debug)]
+pub(crate) struct Window {
+    workers: HashMap<String, (WorkerPulse, Instant)>,
+    in_flight: HashMap<(Kind, Lane), u32>,
+    waiting: BTreeMap<(Kind, Lane), bool>,
+    settled: HashMap<Kind, f64>,
+    rate: HashMap<Kind, f64>,
+    observed_at: Instant,
+}
+
+impl Window {
+    pub(crate) fn new(now: Instant) -> Window {
+        Window {
+            workers: HashMap::new(),
+            in_flight: HashMap::new(),
+            waiting: BTreeMap::new(),
+            settled: HashMap::new(),
+            rate: HashMap::new(),
+            observed_at: now,
+        }
+    }
+
+    pub(crate) fn heard(&mut self, pulse: WorkerPulse, now: Instant) {
+        if pulse.draining {
+            self.workers.remove(&pulse.worker);
+        } else {
+            self.workers.insert(pulse.worker.clone(), (pulse, now));
+        }
+    }
+
+    pub(crate) fn forget_silent_workers(&mut self, now: Instant) {
+        self.workers.retain(|_, (_, heard)| now.duration_since(*heard) < SILENCE);
+    }
+
+    /// Every worker that was heard of lately.
+    pub(crate) fn workers(&self) -> impl Iterator<Item = &WorkerPulse> {
+        self.workers.values().map(|(pulse, _)| pulse)
+    }
+
+    /// Tasks that live workers hold.
+    pub(crate) fn held(&self) -> Vec<Uuid> {
+        self.workers().flat_map(|pulse| pulse.holding.iter().copied()).collect()
+    }
+
+    /// Replaces what was counted along the way with what the database says.
+    pub(crate) fn resync(&mut self, in_flight: Vec<(Kind, Lane, u32)>, waiting: &[(Kind, Lane)]) {
+        self.in_flight = in_flight.into_iter().map(|(kind, lane, count)| ((kind, lane), count)).collect();
+        self.waiting = waiting.iter().map(|lane| (*lane, true)).collect();
+    }
+
+    pub(crate) fn settled(&mut self, kind: Kind, lane: Lane, count: u32) {
+        let in_flight = self.in_flight.entry((kind, lane)).or_default();
+        *in_flight = in_flight.saturating_sub(count);
+        *self.settled.entry(kind).or_default() += f64::from(count);
+    }
+
+    /// Updates the rates; call it every second or so.
+    pub(crate) fn observe(&mut self, now: Instant) {
+        let seconds = now.duration_since(self.observed_at).as_secs_f64();
+        if seconds < 0.2 {
+            return;
+        }
+        for kind in Kind::ALL {
+            let observed = self.settled.insert(kind, 0.0).unwrap_or(0.0) / seconds;
+            let rate = self.rate.entry(kind).or_default();
+            // Rises at once, falls slowly: a burst must find its window open.
+            *rate = observed.max(*rate * MEMORY);
+        }
+        self.observed_at = now;
+    }
+
+    /// Permits reported by heartbeats, plus what is done while the lane is refilled.
+    fn capacity(&self, kind: Kind) -> u32 {
+        let permits: u32 = self.workers().filter_map(|pulse| pulse.permits.get(&kind)).sum();
+        let seconds = REFILL.as_secs_f64();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let refill = (self.rate.get(&kind).copied().unwrap_or(0.0) * seconds).min(100_000.0) as u32;
+        LEAST.max(permits + permits / 4) + refill
+    }
+
+    /// Room for work that is taken in order of rank.
+    pub(crate) fn room(&self, kind: Kind, lane: Lane) -> u32 {
+        self.capacity(kind).saturating_sub(self.in_flight.get(&(kind, lane)).copied().unwrap_or(0))
+    }
+
+    /// Takes a place for a task that has just become possible: only while nothing older waits in its lane.
+    pub(crate) fn take(&mut self, kind: Kind, lane: Lane) -> bool {
+        if self.waits(kind, lane) || self.room(kind, lane) == 0 {
+            self.waiting.insert((kind, lane), true);
+            return false;
+        }
+        self.dispatched(kind, lane, 1);
+        true
+    }
+
+    pub(crate) fn dispatched(&mut self, kind: Kind, lane: Lane, count: u32) {
+        *self.in_flight.entry((kind, lane)).or_default() += count;
+    }
+
+    pub(crate) fn set_waiting(&mut self, kind: Kind, lane: Lane, waits: bool) {
+        self.waiting.insert((kind, lane), waits);
+    }
+
+    pub(crate) fn waits(&self, kind: Kind, lane: Lane) -> bool {
+        self.waiting.get(&(kind, lane)).copied().unwrap_or(false)
+    }
+
+    /// Lanes in which something waits and for which there is room.
+    pub(crate) fn open_lanes(&self) -> Vec<(Kind, Lane, u32)> {
+        self.waiting
+            .iter()
+            .filter(|(_, waits)| **waits)
+            .map(|((kind, lane), _)| (*kind, *lane, self.room(*kind, *lane)))
+            .filter(|(_, _, room)| *room > 0)
+            .collect()
+    }
+
+    /// What producers may publish by themselves: half of the room, since several share it.
+    pub(crate) fn room_pulse(&self) -> RoomPulse {
+        let room = [Lane::High, Lane::Normal, Lane::Low]
+            .into_iter()
+            .map(|lane| {
+                let room = if self.waits(Kind::Outline, lane) { 0 } else { self.room(Kind::Outline, lane) };
+                (lane.to_string(), room.div_ceil(2))
+            })
+            .collect();
+        RoomPulse { v: VERSION, room }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pulse(worker: &str, permits: u32) -> WorkerPulse {
+        WorkerPulse {
+            v: VERSION,
+            worker: worker.into(),
+            version: String::new(),
+            host: String::new(),
+            pid: 1,
+            permits: [(Kind::Tts, permits)].into(),
+            engines: vec![],
+            holding: vec![],
+            draining: false,
+        }
+    }
+
+    #[test]
+    fn the_window_follows_the_permits_and_the_rate() {
+        let start = Instant::now();
+        let mut window = Window::new(start);
+        assert_eq!(window.room(Kind::Tts, Lane::Normal), LEAST);
+        window.heard(pulse("a", 40), start);
+        assert_eq!(window.room(Kind::Tts, Lane::Normal), 50);
+        window.dispatched(Kind::Tts, Lane::Normal, 50);
+        assert_eq!(window.room(Kind::Tts, Lane::Normal), 0);
+        window.settled(Kind::Tts, Lane::Normal, 1000);
+        window.observe(start + Duration::from_secs(1));
+        assert_eq!(window.room(Kind::Tts, Lane::Normal), 300);
+        window.forget_silent_workers(start + Duration::from_secs(16));
+        assert_eq!(window.room(Kind::Tts, Lane::Normal), LEAST + 250);
+    }
+
+    #[test]
+    fn nothing_overtakes_what_waits() {
+        let mut window = Window::new(Instant::now());
+        assert!(window.take(Kind::Tts, Lane::Low));
+        window.set_waiting(Kind::Tts, Lane::Low, true);
+        assert!(!window.take(Kind::Tts, Lane::Low));
+        assert!(window.take(Kind::Tts, Lane::High), "another lane is not held up");
+    }
+
+    #[test]
+    fn a_worker_that_leaves_takes_its_permits_along() {
+        let now = Instant::now();
+        let mut window = Window::new(now);
+        window.heard(pulse("a", 100), now);
+        window.heard(WorkerPulse { draining: true, ..pulse("a", 100) }, now);
+        assert_eq!(window.room(Kind::Tts, Lane::Normal), LEAST);
+    }
+}

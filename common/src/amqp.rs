@@ -1,0 +1,157 @@
+//! RabbitMQ as Podfleet uses it: connections with a heartbeat, publishes that count only when they are confirmed *and*
+//! routed, acks that count only when the channel still knew the delivery, and a timeout round each of them.
+//!
+//! A process keeps two connections, one to publish and one to consume: an alarm of the broker blocks whole connections that
+//! publish, and acks must get through meanwhile. Nothing recovers by itself: any error ends the session, and its owner
+//! builds a new one ([`crate::backoff::Reconnect`]).
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use lapin::Acker;
+use lapin::options::{BasicAckOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::uri::AMQPUri;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm};
+
+use crate::config::Broker;
+
+/// A silent peer is declared dead after twice this long.
+const HEARTBEAT_SECONDS: u16 = 5;
+
+pub type Properties = BasicProperties;
+
+/// Persistent JSON.
+pub fn persistent_json() -> BasicProperties {
+    BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into())
+}
+
+/// Opens a connection. `purpose` shows in the broker's list of connections.
+pub async fn connect(broker: &Broker, purpose: &str) -> anyhow::Result<Connection> {
+    let mut uri: AMQPUri = broker.url.parse().map_err(|error| {
+        anyhow::anyhow!("broker.url is not an AMQP address (amqp://user:password@host:port/vhost): {error}")
+    })?;
+    uri.query.heartbeat = Some(uri.query.heartbeat.unwrap_or(HEARTBEAT_SECONDS).min(HEARTBEAT_SECONDS));
+    let at = format!("{}:{}", uri.authority.host, uri.authority.port);
+    let properties = ConnectionProperties::default().with_connection_name(format!("podfleet {purpose}").into());
+    tokio::time::timeout(broker.timeout(), Connection::connect_uri(uri, properties))
+        .await
+        .map_err(|_| anyhow::anyhow!("no answer within {:?}", broker.timeout()))
+        .and_then(|connected| connected.map_err(Into::into))
+        .with_context(|| format!("connecting to RabbitMQ at {at}"))
+}
+
+/// Opens a channel, bounded in time.
+pub async fn channel(connection: &Connection, timeout: Duration) -> anyhow::Result<Channel> {
+    bounded(timeout, "opening a channel", connection.create_channel()).await
+}
+
+/// Opens a channel on which every publish is confirmed.
+pub async fn confirming_channel(connection: &Connection, timeout: Duration) -> anyhow::Result<Channel> {
+    let channel = channel(connection, timeout).await?;
+    bounded(timeout, "switching confirms on", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    Ok(channel)
+}
+
+/// Why a message cannot be counted as stored. After a timeout or a broken channel it may be stored all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("no queue took the message (it was returned)")]
+    Returned,
+    #[error("the broker refused the message (nack)")]
+    Refused,
+    #[error("the broker did not confirm within {0:?}")]
+    Timeout(Duration),
+    #[error("the channel does not confirm; this is a bug")]
+    Unconfirmed,
+    #[error("the connection broke")]
+    Broken(#[source] lapin::Error),
+}
+
+/// Hands a message to the connection and returns its pending confirm. Waits only while the connection is blocked.
+pub async fn publish(
+    channel: &Channel,
+    exchange: &str,
+    routing_key: &str,
+    body: &[u8],
+    properties: BasicProperties,
+    timeout: Duration,
+) -> Result<PublisherConfirm, PublishError> {
+    let (exchange, routing_key): (ShortString, ShortString) = (exchange.into(), routing_key.into());
+    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    tokio::time::timeout(timeout, channel.basic_publish(exchange, routing_key, options, body, properties))
+        .await
+        .map_err(|_| PublishError::Timeout(timeout))?
+        .map_err(PublishError::Broken)
+}
+
+/// Waits for a confirm. Only an ack without a returned message counts: an unroutable message is acked too.
+pub async fn confirmed(confirm: PublisherConfirm, timeout: Duration) -> Result<(), PublishError> {
+    let confirmation = tokio::time::timeout(timeout, confirm)
+        .await
+        .map_err(|_| PublishError::Timeout(timeout))?
+        .map_err(PublishError::Broken)?;
+    match confirmation {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(_)) => Err(PublishError::Returned),
+        Confirmation::Nack(_) => Err(PublishError::Refused),
+        Confirmation::NotRequested => Err(PublishError::Unconfirmed),
+    }
+}
+
+/// Publishes without caring whether anybody listens: hints and heartbeats.
+pub async fn broadcast(
+    channel: &Channel,
+    exchange: &str,
+    routing_key: &str,
+    body: &[u8],
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    let properties = BasicProperties::default().with_content_type("application/json".into());
+    let publish = channel.basic_publish(
+        exchange.into(),
+        routing_key.into(),
+        BasicPublishOptions::default(),
+        body,
+        properties,
+    );
+    // The confirm, if the channel gives one, is not waited for: a hint may be lost.
+    bounded(timeout, "publishing a hint", publish).await.map(drop)
+}
+
+/// Acks a delivery (and all before it on its channel, if `multiple`). `Ok(false)` of the library means that the channel is
+/// gone and the broker will deliver again: that is an error here.
+pub async fn ack(acker: &Acker, multiple: bool, timeout: Duration) -> anyhow::Result<()> {
+    let known = bounded(timeout, "acknowledging", acker.ack(BasicAckOptions { multiple })).await?;
+    metrics::counter!("podfleet_acks_total", "result" => if known { "ok" } else { "stale" }).increment(1);
+    if !known {
+        bail!("the delivery was taken on a channel that is gone; the broker delivers it again");
+    }
+    Ok(())
+}
+
+/// Sends an unreadable delivery to the dead exchange.
+pub async fn reject(acker: &Acker, timeout: Duration) -> anyhow::Result<()> {
+    let known = bounded(timeout, "rejecting", acker.reject(BasicRejectOptions { requeue: false })).await?;
+    anyhow::ensure!(known, "the delivery was taken on a channel that is gone; the broker delivers it again");
+    Ok(())
+}
+
+/// Closes within `timeout`; a blocked connection never answers, and is dropped.
+pub async fn close(connection: &Connection, timeout: Duration) {
+    if let Err(error) = bounded(timeout, "closing", connection.close(200, "bye".into())).await {
+        tracing::debug!(error = format!("{error:#}"), "a broker connection did not close in order");
+    }
+}
+
+/// Puts a bound on a call to the broker.
+pub async fn bounded<T>(
+    timeout: Duration,
+    doing: &'static str,
+    call: impl Future<Output = lapin::Result<T>>,
+) -> anyhow::Result<T> {
+    match tokio::time::timeout(timeout, call).await {
+        Ok(result) => result.with_context(|| format!("{doing} on the broker")),
+        Err(_) => bail!("{doing} on the broker took more than {timeout:?}"),
+    }
+}

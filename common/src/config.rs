@@ -1,0 +1,135 @@
+//! Configuration: defaults, then a TOML file, then `PODFLEET__SECTION__KEY`; a secret may come from a file named by
+//! `PODFLEET__SECTION__KEY_FILE`. Unknown keys are refused. Each field's doc names its variable, unit and default.
+
+mod audio;
+mod engines;
+mod fleet;
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+pub use audio::{Audio, Pauses};
+pub use engines::{Defaults, Engine, EngineType, Engines};
+pub use fleet::{Blobs, Broker, Cache, Collector, Database, Policy, Producer, Telemetry, Worker};
+
+/// Everything a role can be told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub broker: Broker,
+    pub database: Database,
+    pub cache: Cache,
+    pub blobs: Blobs,
+    pub producer: Producer,
+    pub worker: Worker,
+    pub collector: Collector,
+    pub audio: Audio,
+    /// The engines by name; every role reads the same table. Names given here are added to the built-in ones.
+    pub engines: Engines,
+    /// Which engine does what when a request does not say.
+    pub defaults: Defaults,
+    pub policy: Policy,
+    pub telemetry: Telemetry,
+}
+
+impl Config {
+    /// Reads the file, if one is named, then the environment, and checks the whole.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+        let secrets = secrets_from_files()?;
+        Self::from_sources(file, std::env::vars().chain(secrets).collect())
+    }
+
+    fn from_sources(file: Option<&Path>, vars: Vec<(String, String)>) -> anyhow::Result<Config> {
+        let mut builder = config::Config::builder();
+        if let Some(path) = file {
+            builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
+        }
+        let vars: config::Map<String, String> = vars
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("PODFLEET__") && !name.ends_with("_FILE"))
+            .collect();
+        let environment = config::Environment::with_prefix("PODFLEET")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .source(Some(vars));
+        let settings = builder.add_source(environment).build().context("reading the configuration")?;
+        let mut config: Config = settings
+            .try_deserialize()
+            .context("the configuration has a key or a value that podfleet does not know")?;
+        config.engines.add_built_in();
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Bad combinations fail at start, with what to do about them.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.audio.check()?;
+        self.engines.check(&self.defaults)?;
+        if self.producer.bind.parse::<std::net::SocketAddr>().is_ok_and(|addr| !addr.ip().is_loopback()) {
+            bail!(
+                "producer.bind is {}: without authentication podfleet listens on loopback only. \
+                 Use 127.0.0.1 and put an authenticating proxy in front of it",
+                self.producer.bind
+            );
+        }
+        if self.collector.partitions == 0 || self.collector.partitions > 64 {
+            bail!("collector.partitions is {}; give a number from 1 to 64", self.collector.partitions);
+        }
+        Ok(())
+    }
+}
+
+/// `PODFLEET__DATABASE__URL_FILE=/run/secrets/db` stands for `PODFLEET__DATABASE__URL=<what the file holds>`.
+fn secrets_from_files() -> anyhow::Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for (name, path) in std::env::vars() {
+        if let Some(key) = name.strip_suffix("_FILE")
+            && name.starts_with("PODFLEET__")
+        {
+            let secret =
+                std::fs::read_to_string(&path).with_context(|| format!("{name} names {path}, which cannot be read"))?;
+            found.push((key.to_owned(), secret.trim_end().to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_env(pairs: &[(&str, &str)]) -> anyhow::Result<Config> {
+        Config::from_sources(None, pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+    }
+
+    #[test]
+    fn environment_reaches_snake_case_fields() {
+        let config = from_env(&[("PODFLEET__DATABASE__MAX_CONNECTIONS", "7")]).unwrap();
+        assert_eq!(config.database.max_connections, 7);
+    }
+
+    #[test]
+    fn engines_can_be_added_by_environment() {
+        let config = from_env(&[
+            ("PODFLEET__ENGINES__VOICE__TYPE", "openai"),
+            ("PODFLEET__ENGINES__VOICE__KINDS", "tts"),
+            ("PODFLEET__ENGINES__VOICE__URL", "http://127.0.0.1:1"),
+        ]);
+        assert!(config.unwrap().engines.get("voice").is_some());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let error = from_env(&[("PODFLEET__BROKER__COLOUR", "red")]).unwrap_err();
+        assert!(format!("{error:#}").contains("colour"), "{error:#}");
+    }
+
+    #[test]
+    fn listening_beyond_loopback_is_refused() {
+        let error = from_env(&[("PODFLEET__PRODUCER__BIND", "0.0.0.0:8080")]).unwrap_err();
+        assert!(format!("{error:#}").contains("loopback"));
+    }
+}

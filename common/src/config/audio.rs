@@ -1,0 +1,79 @@
+use anyhow::bail;
+use serde::{Deserialize, Serialize};
+
+/// `[audio]`: how episodes sound.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audio {
+    /// `PODFLEET__AUDIO__SAMPLE_RATE`: of the MP3, in Hz: 24000 or 44100. Default 24000.
+    pub sample_rate: u32,
+    /// `PODFLEET__AUDIO__BITRATE_KBPS`: constant bit rate of the MP3. Default 64.
+    pub bitrate_kbps: u32,
+    /// `PODFLEET__AUDIO__TARGET_LUFS`: integrated loudness of a chapter (EBU R 128). Default -16.
+    pub target_lufs: f64,
+    /// `PODFLEET__AUDIO__MAX_TRUE_PEAK_DBTP`: of the finished file. Default -1; the limiter stays 0.5 dB below it, for what
+    /// the encoder overshoots.
+    pub max_true_peak_dbtp: f64,
+    /// `PODFLEET__AUDIO__FADE_MS`: at both ends of a segment. Default 5. 0 turns the fades off.
+    pub fade_ms: u32,
+    pub pauses: Pauses,
+}
+
+/// `[audio.pauses]`: silence after a segment, in milliseconds, by its reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pauses {
+    /// `PODFLEET__AUDIO__PAUSES__SENTENCE_MS`. Default 350.
+    pub sentence_ms: u32,
+    /// `PODFLEET__AUDIO__PAUSES__TURN_MS`. Default 450.
+    pub turn_ms: u32,
+    /// `PODFLEET__AUDIO__PAUSES__PARAGRAPH_MS`. Default 700.
+    pub paragraph_ms: u32,
+    /// `PODFLEET__AUDIO__PAUSES__CHAPTER_MS`. Default 1200, at least 200: chapters are joined in this silence.
+    pub chapter_ms: u32,
+}
+
+impl Default for Audio {
+    fn default() -> Self {
+        Audio {
+            sample_rate: 24_000,
+            bitrate_kbps: 64,
+            target_lufs: -16.0,
+            max_true_peak_dbtp: -1.0,
+            fade_ms: 5,
+            pauses: Pauses::default(),
+        }
+    }
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Pauses { sentence_ms: 350, turn_ms: 450, paragraph_ms: 700, chapter_ms: 1200 }
+    }
+}
+
+impl Audio {
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        if ![24_000, 44_100].contains(&self.sample_rate) {
+            bail!("audio.sample_rate is {}; use 24000 or 44100", self.sample_rate);
+        }
+        let allowed: &[u32] = if self.sample_rate == 24_000 {
+            &[32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]
+        } else {
+            &[64, 80, 96, 112, 128, 160, 192]
+        };
+        if !allowed.contains(&self.bitrate_kbps) {
+            bail!("audio.bitrate_kbps is {}; at {} Hz use one of {allowed:?}", self.bitrate_kbps, self.sample_rate);
+        }
+        if !(-30.0..=-9.0).contains(&self.target_lufs) {
+            bail!("audio.target_lufs is {}; give a loudness from -30 to -9", self.target_lufs);
+        }
+        if !(-9.0..=0.0).contains(&self.max_true_peak_dbtp) {
+            bail!("audio.max_true_peak_dbtp is {}; give a peak from -9 to 0", self.max_true_peak_dbtp);
+        }
+        if self.pauses.chapter_ms < 200 {
+            bail!("audio.pauses.chapter_ms is {}; give at least 200: chapters are joined in this silence", self.pauses.chapter_ms);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+use serde::{Deserialize, Serialize};
+
+/// `[broker]`: RabbitMQ.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Broker {
+    /// `PODFLEET__BROKER__URL` (or `…__URL_FILE`). Default `amqp://guest:guest@127.0.0.1:5672/%2f`.
+    #[serde(skip_serializing)]
+    pub url: String,
+    /// `PODFLEET__BROKER__TIMEOUT_MS`: for a connection, a confirm, an ack or a close. Default 5000.
+    pub timeout_ms: u64,
+}
+
+/// `[database]`: PostgreSQL.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `PODFLEET__DATABASE__URL` (or `…__URL_FILE`). Default `postgres://podfleet@127.0.0.1:5432/podfleet`.
+    #[serde(skip_serializing)]
+    pub url: String,
+    /// `PODFLEET__DATABASE__MAX_CONNECTIONS`: of a producer process; a collector uses two. Default 8.
+    pub max_connections: usize,
+    /// `PODFLEET__DATABASE__TIMEOUT_MS`: to get a connection, and for a statement seen from here. Default 5000.
+    pub timeout_ms: u64,
+}
+
+/// `[cache]`: Redis. Losing it costs time, never correctness.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// `PODFLEET__CACHE__URL` (or `…__URL_FILE`). Empty: no cache. Default `redis://127.0.0.1:6379/`.
+    #[serde(skip_serializing)]
+    pub url: String,
+    /// `PODFLEET__CACHE__BUDGET_MS`: what one task may spend on it in all. Default 50.
+    pub budget_ms: u64,
+}
+
+/// `[blobs]`: the object store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Blobs {
+    /// `PODFLEET__BLOBS__FOLDER`: a local folder that every role can reach. Default `.podfleet/blobs`.
+    pub folder: String,
+}
+
+/// `[producer]`: the HTTP API and the AMQP intake.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Producer {
+    /// `PODFLEET__PRODUCER__BIND`: address and port of the API. Port 0 takes a free one. Default `127.0.0.1:8080`.
+    pub bind: String,
+    /// `PODFLEET__PRODUCER__MAX_IN_FLIGHT`: requests being accepted at once; more are answered 503. Default 1024.
+    pub max_in_flight: usize,
+}
+
+/// `[worker]`: how many tasks a worker process does at a time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Worker {
+    /// `PODFLEET__WORKER__CONCURRENCY`: permits for each kind of task; an engine's own concurrency bounds it too. Default 4.
+    pub concurrency: u16,
+    /// `PODFLEET__WORKER__HEALTH_BIND`: `/livez`, `/readyz`, `/metrics`. Port 0 takes a free one. Default `127.0.0.1:0`.
+    pub health_bind: String,
+    /// `PODFLEET__WORKER__DRAIN_SECONDS`: how long tasks in hand may take after SIGTERM. Default 30.
+    pub drain_seconds: u64,
+}
+
+/// `[collector]`: the writer of task state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Collector {
+    /// `PODFLEET__COLLECTOR__PARTITIONS`: queues of outcomes, by podcast id; the same for every role. Default 1.
+    pub partitions: u16,
+    /// `PODFLEET__COLLECTOR__SINGLE_ACTIVE`: one collector at a time takes from a queue, others stand by. Default true.
+    pub single_active: bool,
+    /// `PODFLEET__COLLECTOR__MIXERS`: mix and join tasks at a time, in a child process; 0 runs none here. Default 2.
+    pub mixers: u16,
+    /// `PODFLEET__COLLECTOR__HEALTH_BIND`: `/livez`, `/readyz`, `/metrics`. Port 0 takes a free one. Default `127.0.0.1:0`.
+    pub health_bind: String,
+}
+
+/// `[policy]`: when a failed attempt is tried again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// `PODFLEET__POLICY__MAX_FAILURES`: transient failures and timeouts of one task. Default 5.
+    pub max_failures: u16,
+    /// `PODFLEET__POLICY__MAX_THROTTLES`: times an engine may ask one task to wait. Default 50.
+    pub max_throttles: u16,
+    /// `PODFLEET__POLICY__BASE_MS`: first backoff; doubles with each failure. Default 1000.
+    pub base_ms: u64,
+    /// `PODFLEET__POLICY__CAP_MS`: longest backoff. Default 300000.
+    pub cap_ms: u64,
+    /// `PODFLEET__POLICY__MAX_RETRY_AFTER_MS`: longest wait that an engine may ask for. Default 600000.
+    pub max_retry_after_ms: u64,
+    /// `PODFLEET__POLICY__INTERRUPTED_MS`: shortest first wait after an interruption; up to five times that. Default 2000.
+    pub interrupted_ms: u64,
+}
+
+/// `[telemetry]`: logs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// `PODFLEET__TELEMETRY__LOG`: filter, as in `info,lapin=warn`. Default `info`.
+    pub log: String,
+    /// `PODFLEET__TELEMETRY__JSON`: one JSON object a line instead of text. Default false.
+    pub json: bool,
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Broker { url: "amqp://guest:guest@127.0.0.1:5672/%2f".into(), timeout_ms: 5_000 }
+    }
+}
+
+impl Broker {
+    pub fn timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.timeout_ms)
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Database {
+            url: "postgres://podfleet@127.0.0.1:5432/podfleet".into(),
+            max_connections: 8,
+            timeout_ms: 5_000,
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Cache { url: "redis://127.0.0.1:6379/".into(), budget_ms: 50 }
+    }
+}
+
+impl Default for Blobs {
+    fn default() -> Self {
+        Blobs { folder: ".podfleet/blobs".into() }
+    }
+}
+
+impl Default for Producer {
+    fn default() -> Self {
+        Producer { bind: "127.0.0.1:8080".into(), max_in_flight: 1024 }
+    }
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Worker { concurrency: 4, health_bind: "127.0.0.1:0".into(), drain_seconds: 30 }
+    }
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Collector { partitions: 1, single_active: true, mixers: 2, health_bind: "127.0.0.1:0".into() }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            max_failures: 5,
+            max_throttles: 50,
+            base_ms: 1_000,
+            cap_ms: 300_000,
+            max_retry_after_ms: 600_000,
+            interrupted_ms: 2_000,
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Telemetry { log: "info".into(), json: false }
+    }
+}

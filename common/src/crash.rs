@@ -1,0 +1,42 @@
+//! Named crash points: `PODFLEET_CRASH_AT=worker.after_confirm_before_ack:3` aborts the process when it passes that point
+//! for the third time. Only in builds with debug assertions; a release build has none.
+
+/// Every crash point there is. A test enumerates them, so that none is left that nobody hits.
+pub const POINTS: &[&str] = &[
+    "producer.before_commit",
+    "producer.after_commit_before_reply",
+    "producer.after_publish_before_checkpoint",
+    "worker.after_delivery_before_run",
+    "worker.after_engine_before_store",
+    "worker.after_store_before_outcome",
+    "worker.after_confirm_before_ack",
+    "collector.before_commit",
+    "collector.after_commit_before_publish",
+    "collector.after_publish_before_ack",
+];
+
+/// Aborts here when the environment asks for it.
+#[cfg(debug_assertions)]
+pub fn point(name: &'static str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    debug_assert!(POINTS.contains(&name), "crash point {name} is not listed");
+    let wanted = WANTED.get_or_init(|| {
+        let wish = std::env::var("PODFLEET_CRASH_AT").ok()?;
+        let (name, nth) = wish.split_once(':').unwrap_or((wish.as_str(), "1"));
+        Some((name.to_owned(), nth.parse().unwrap_or(1)))
+    });
+    if let Some((at, nth)) = wanted
+        && at == name
+        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *nth
+    {
+        tracing::error!(crash.point = name, "aborting: the crash point was asked for");
+        std::process::abort();
+    }
+}
+
+#[cfg(not(debug_assertions))]
+pub fn point(_name: &'static str) {}

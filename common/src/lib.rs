@@ -1,0 +1,21 @@
+//! What more than one role of Podfleet needs: domain types, wire format, topology, store, cache, blobs, configuration
+//! and telemetry. Nothing here knows how a task is done or when a podcast advances: that is `worker` and `collector`.
+
+pub mod amqp;
+pub mod backoff;
+pub mod blobs;
+pub mod cache;
+pub mod class;
+pub mod config;
+pub mod crash;
+pub mod policy;
+#[cfg(feature = "private-servers")]
+pub mod private;
+pub mod process;
+pub mod publisher;
+pub mod request;
+pub mod store;
+pub mod telemetry;
+pub mod topology;
+pub mod wire;
+pub mod work;

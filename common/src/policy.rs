@@ -1,0 +1,214 @@
+//! The retry policy: one pure function of the class, the budgets, the time and the jitter.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::class::Class;
+use crate::config::Policy;
+
+/// What a task has used up so far. Attempts are numbered elsewhere and never reset; these are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budgets {
+    /// Transient failures and timeouts.
+    pub failures: u16,
+    /// Times the engine asked to wait.
+    pub throttles: u16,
+    /// Deliveries whose end nobody saw.
+    pub interruptions: u16,
+}
+
+/// A failed attempt, as far as the policy looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed {
+    /// Never `Class::Success`.
+    pub class: Class,
+    pub retry_after: Option<Duration>,
+    /// The task already ran alone, on `<kind>.alone`.
+    pub alone: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Try again at `run_at`; on the alone lane when `alone` is set.
+    Retry { run_at: Timestamp, alone: bool, budgets: Budgets },
+    /// A person has to look at it.
+    Dead { budgets: Budgets },
+}
+
+/// An input is suspected of killing its worker after this many interruptions, and runs alone from then on.
+const INTERRUPTIONS_BEFORE_ALONE: u16 = 2;
+/// Alone, it may be interrupted this many more times: the third proves that it was the input.
+const INTERRUPTIONS_ALONE: u16 = 3;
+/// An engine that cannot work is asked again after this long; the input is innocent, so nothing is counted.
+const CONFIG_WAIT: Duration = Duration::from_secs(30);
+/// A ticket that was handed back unstarted is dispatched again after at most this long.
+const RETURNED_WAIT: Duration = Duration::from_millis(200);
+
+/// Decides what follows from a failed attempt. `jitter` is uniform in `[0, 1)`. Nothing is scheduled past `deadline`.
+pub fn decide(
+    policy: &Policy,
+    failed: Failed,
+    budgets: Budgets,
+    now: Timestamp,
+    deadline: Timestamp,
+    jitter: f64,
+) -> Verdict {
+    let mut budgets = budgets;
+    let wait = match failed.class {
+        Class::Transient | Class::Timeout => {
+            budgets.failures += 1;
+            (budgets.failures < policy.max_failures)
+                .then(|| at_least(failed.retry_after, full_jitter(policy, budgets.failures, jitter), policy))
+        }
+        Class::Throttled => {
+            budgets.throttles += 1;
+            (budgets.throttles < policy.max_throttles)
+                .then(|| at_least(failed.retry_after, full_jitter(policy, budgets.throttles, jitter), policy))
+        }
+        Class::Interrupted => {
+            budgets.interruptions += 1;
+            let limit = INTERRUPTIONS_BEFORE_ALONE + INTERRUPTIONS_ALONE;
+            (!failed.alone || budgets.interruptions < limit)
+                .then(|| interrupted_wait(policy, budgets.interruptions, jitter))
+        }
+        Class::PermanentConfig => Some(CONFIG_WAIT.mul_f64(1.0 + jitter)),
+        Class::Returned => Some(RETURNED_WAIT.mul_f64(jitter)),
+        Class::Unsupported => Some(Duration::from_secs(1).mul_f64(1.0 + jitter)),
+        Class::PermanentInput | Class::Expired | Class::Success => None,
+    };
+    match wait.map(|wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX)) {
+        Some(run_at) if run_at < deadline => {
+            Verdict::Retry { run_at, alone: budgets.interruptions >= INTERRUPTIONS_BEFORE_ALONE, budgets }
+        }
+        _ => Verdict::Dead { budgets },
+    }
+}
+
+/// Exponential backoff with full jitter: uniform between nothing and `base × 2^(n-1)`, capped
+/// (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
+fn full_jitter(policy: &Policy, count: u16, jitter: f64) -> Duration {
+    let doubled = policy.base_ms.saturating_mul(1 << u32::from(count.saturating_sub(1)).min(30));
+    Duration::from_millis(doubled.min(policy.cap_ms)).mul_f64(jitter)
+}
+
+/// What the engine asked for, up to a bound, and the backoff on top, so that those who were told the same time do not come together.
+fn at_least(retry_after: Option<Duration>, backoff: Duration, policy: &Policy) -> Duration {
+    let asked = retry_after.unwrap_or_default().min(Duration::from_millis(policy.max_retry_after_ms));
+    asked + backoff
+}
+
+/// 2-10 s at first, growing with each interruption: a worker that is alive but lost its connection finishes meanwhile and wins.
+fn interrupted_wait(policy: &Policy, count: u16, jitter: f64) -> Duration {
+    let shortest = policy.interrupted_ms.saturating_mul(u64::from(count.max(1)));
+    Duration::from_millis(shortest.min(policy.cap_ms)).mul_f64(1.0 + 4.0 * jitter)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn failed(class: Class) -> Failed {
+        Failed { class, retry_after: None, alone: false }
+    }
+
+    fn decide_now(failed: Failed, budgets: Budgets, jitter: f64) -> Verdict {
+        let now = Timestamp::UNIX_EPOCH;
+        decide(&Policy::default(), failed, budgets, now, now + Duration::from_secs(86_400), jitter)
+    }
+
+    fn wait(verdict: Verdict) -> Duration {
+        match verdict {
+            Verdict::Retry { run_at, .. } => run_at.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs(),
+            Verdict::Dead { .. } => panic!("dead"),
+        }
+    }
+
+    #[test]
+    fn a_permanent_input_is_never_tried_again() {
+        assert!(matches!(decide_now(failed(Class::PermanentInput), Budgets::default(), 0.5), Verdict::Dead { .. }));
+    }
+
+    #[test]
+    fn retry_after_is_honoured_up_to_its_bound() {
+        let asked = |seconds| Failed {
+            retry_after: Some(Duration::from_secs(seconds)),
+            ..failed(Class::Throttled)
+        };
+        assert_eq!(wait(decide_now(asked(7), Budgets::default(), 0.0)), Duration::from_secs(7));
+        assert_eq!(wait(decide_now(asked(86_399), Budgets::default(), 0.0)), Duration::from_secs(600));
+    }
+
+    #[test]
+    fn two_interruptions_send_a_task_to_run_alone_and_only_there_it_dies() {
+        let mut budgets = Budgets::default();
+        let mut alone = false;
+        for round in 1.. {
+            match decide_now(Failed { alone, ..failed(Class::Interrupted) }, budgets, 0.5) {
+                Verdict::Retry { alone: next, budgets: used, .. } => {
+                    assert_eq!(next, round >= 2, "round {round}");
+                    (alone, budgets) = (next, used);
+                }
+                Verdict::Dead { budgets } => {
+                    assert_eq!((round, budgets.interruptions), (5, 5));
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_wait_after_an_interruption_is_two_to_ten_seconds() {
+        assert_eq!(wait(decide_now(failed(Class::Interrupted), Budgets::default(), 0.0)), Duration::from_secs(2));
+        assert!(wait(decide_now(failed(Class::Interrupted), Budgets::default(), 0.999)) < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn uncounted_classes_use_no_budget() {
+        for class in [Class::Returned, Class::Unsupported, Class::PermanentConfig] {
+            let Verdict::Retry { budgets, alone, .. } = decide_now(failed(class), Budgets::default(), 0.3) else {
+                panic!("{class} died")
+            };
+            assert_eq!((budgets, alone), (Budgets::default(), false), "{class}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn failures_end_within_their_budget_and_waits_within_their_cap(
+            jitters in proptest::collection::vec(0.0..1.0f64, 5),
+            timeout in any::<bool>(),
+        ) {
+            let class = if timeout { Class::Timeout } else { Class::Transient };
+            let mut budgets = Budgets::default();
+            let mut attempts = 0;
+            for jitter in jitters {
+                attempts += 1;
+                match decide_now(failed(class), budgets, jitter) {
+                    Verdict::Retry { run_at, budgets: used, .. } => {
+                        prop_assert!(run_at <= Timestamp::UNIX_EPOCH + Duration::from_millis(300_000));
+                        prop_assert_eq!(used.failures, budgets.failures + 1);
+                        budgets = used;
+                    }
+                    Verdict::Dead { .. } => break,
+                }
+            }
+            prop_assert_eq!(attempts, 5);
+        }
+
+        #[test]
+        fn nothing_is_scheduled_past_the_deadline(seconds in 0u64..100, jitter in 0.0..1.0f64, asked in 0u64..200) {
+            let now = Timestamp::UNIX_EPOCH;
+            let deadline = now + Duration::from_secs(seconds);
+            let failed = Failed { retry_after: Some(Duration::from_secs(asked)), ..failed(Class::Throttled) };
+            if let Verdict::Retry { run_at, .. } =
+                decide(&Policy::default(), failed, Budgets::default(), now, deadline, jitter)
+            {
+                prop_assert!(run_at < deadline);
+            }
+        }
+    }
+}

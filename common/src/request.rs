@@ -1,0 +1,483 @@
+//! A request for a podcast: the same JSON over HTTP and AMQP. Reading it is strict, and every refusal names the field, the
+//! reason and what would be right.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Engine};
+use crate::topology::Lane;
+use crate::work::{Brief, ChapterRequest, Format, Kind, Speaker};
+
+/// Longest source text, in bytes.
+pub const MAX_SOURCE_BYTES: usize = 1_000_000;
+/// A body may be this much longer than the source in it: JSON escapes.
+pub const MAX_BODY_BYTES: usize = 2 * MAX_SOURCE_BYTES + 64 * 1024;
+
+const MAX_TITLE: usize = 300;
+const MAX_TOPIC: usize = 2_000;
+const MAX_BRIEF: usize = 2_000;
+const MAX_CHAPTERS: usize = 50;
+const MAX_SPEAKERS: usize = 8;
+const MAX_NAME: usize = 100;
+const MAX_METADATA: usize = 50;
+const MINUTES: std::ops::RangeInclusive<u16> = 1..=180;
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+const MAX_DEADLINE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodcastRequest {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_minutes: Option<u16>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chapters: Vec<ChapterRequest>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speakers: Vec<SpeakerRequest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback_url: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpeakerRequest {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    High,
+    #[default]
+    Normal,
+    Low,
+}
+
+impl Priority {
+    pub fn lane(self) -> Lane {
+        match self {
+            Priority::High => Lane::High,
+            Priority::Normal => Lane::Normal,
+            Priority::Low => Lane::Low,
+        }
+    }
+}
+
+/// One thing that is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Path of the field, as in `speakers[1].voice`; `body` for the whole.
+    pub field: String,
+    pub reason: String,
+    /// What would be right.
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}. {}", self.field, self.reason, self.remedy)
+    }
+}
+
+/// A request that the fleet can fulfil, with everything fixed that was left open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    pub request: PodcastRequest,
+    /// Of the parsed request: equal requests have equal hashes, however they were written.
+    pub hash: String,
+    pub lane: Lane,
+    pub brief: Brief,
+    pub engines: ChosenEngines,
+    pub deadline: Timestamp,
+    /// Seconds of work that the podcast is expected to be, for its place in the order.
+    pub expected_work: Duration,
+}
+
+/// The engine of each kind of task, fixed at acceptance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenEngines {
+    pub outline: String,
+    pub script: String,
+    pub tts: String,
+    /// `builtin`, or `none`: chapters are joined as they are.
+    pub mix: String,
+}
+
+/// Reads and checks a request. `since` is when the deadline began to run.
+pub fn accept(body: &[u8], config: &Config, now: Timestamp, since: Timestamp) -> Result<Accepted, Vec<Fault>> {
+    let request = parse(body).map_err(|fault| vec![fault])?;
+    check(request, config, now, since)
+}
+
+/// Reads a request without judging it.
+pub fn parse(body: &[u8]) -> Result<PodcastRequest, Fault> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(fault("body", "it is empty", r#"Send JSON, for example {"source": {"text": "…"}}"#));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let request: PodcastRequest = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { "body".to_owned() } else { path };
+        fault(&field, &plain(error.inner()), "Compare it with the fields of a request in the README")
+    })?;
+    deserializer.end().map_err(|error| {
+        fault("body", &format!("there is more after the JSON object: {error}"), "Send one JSON object")
+    })?;
+    Ok(request)
+}
+
+fn plain(error: &serde_json::Error) -> String {
+    if error.is_syntax() || error.is_eof() { format!("it is not valid JSON: {error}") } else { error.to_string() }
+}
+
+fn fault(field: &str, reason: &str, remedy: &str) -> Fault {
+    Fault { field: field.into(), reason: reason.into(), remedy: remedy.into() }
+}
+
+fn check(
+    request: PodcastRequest,
+    config: &Config,
+    now: Timestamp,
+    since: Timestamp,
+) -> Result<Accepted, Vec<Fault>> {
+    let mut faults = Vec::new();
+    check_texts(&request, &mut faults);
+    check_unbuilt(&request, &mut faults);
+    check_numbers(&request, &mut faults);
+    let deadline = check_deadline(&request, now, since, &mut faults);
+    let format = request.format.unwrap_or_default();
+    let language = check_language(&request, &mut faults);
+    let engines = ChosenEngines {
+        outline: config.defaults.outline.clone(),
+        script: config.defaults.script.clone(),
+        tts: config.defaults.tts.clone(),
+        mix: config.defaults.mix.clone(),
+    };
+    let named = |name: &str| config.engines.get(name);
+    if let (Some(outline), Some(script), Some(tts)) =
+        (named(&engines.outline), named(&engines.script), named(&engines.tts))
+    {
+        for (name, engine) in [(&engines.outline, outline), (&engines.script, script)] {
+            check_writer(name, engine, &request, format, &mut faults);
+        }
+        check_speech(&engines, [outline, script, tts], &request, &language, &mut faults);
+        if faults.is_empty() {
+            let speakers = speakers(&request, format, tts);
+            let expected_work = expected_work(&request);
+            let brief = Brief {
+                title: request.title.clone(),
+                topic: request.topic.clone(),
+                language,
+                format,
+                target_minutes: request.target_minutes,
+                speakers,
+            };
+            let lane = request.priority.unwrap_or_default().lane();
+            let hash = hash(&request);
+            return Ok(Accepted { request, hash, lane, brief, engines, deadline, expected_work });
+        }
+    } else {
+        faults.push(fault("defaults", "an engine of the configuration does not exist", "Run `podfleet config check`"));
+    }
+    Err(faults)
+}
+
+/// Fields are serialised in one order, so equal requests give equal text.
+fn hash(request: &PodcastRequest) -> String {
+    blake3::hash(&serde_json::to_vec(request).unwrap_or_default()).to_hex().to_string()
+}
+
+fn check_texts(request: &PodcastRequest, faults: &mut Vec<Fault>) {
+    let mut bounded = |field: &str, text: Option<&String>, longest: usize| {
+        let Some(text) = text else { return };
+        if text.trim().is_empty() {
+            faults.push(fault(field, "it is empty", "Leave the field out, or give it a text"));
+        } else if text.chars().count() > longest {
+            let reason = format!("it has {} characters", text.chars().count());
+            faults.push(fault(field, &reason, &format!("Give at most {longest}")));
+        } else if text.contains('\0') {
+            faults.push(fault(field, "it contains a NUL character", "Remove it"));
+        }
+    };
+    bounded("title", request.title.as_ref(), MAX_TITLE);
+    bounded("topic", request.topic.as_ref(), MAX_TOPIC);
+    for (i, chapter) in request.chapters.iter().enumerate() {
+        bounded(&format!("chapters[{i}].title"), Some(&chapter.title), MAX_TITLE);
+        bounded(&format!("chapters[{i}].brief"), chapter.brief.as_ref(), MAX_BRIEF);
+    }
+    for (i, speaker) in request.speakers.iter().enumerate() {
+        bounded(&format!("speakers[{i}].name"), Some(&speaker.name), MAX_NAME);
+        bounded(&format!("speakers[{i}].voice"), speaker.voice.as_ref(), MAX_NAME);
+        bounded(&format!("speakers[{i}].role"), speaker.role.as_ref(), MAX_BRIEF);
+    }
+    for (key, value) in &request.metadata {
+        bounded("metadata", Some(key), MAX_NAME);
+        bounded(&format!("metadata.{key}"), Some(value), MAX_BRIEF);
+    }
+    if let Some(text) = request.source.as_ref().and_then(|source| source.text.as_ref()) {
+        if text.trim().is_empty() {
+            faults.push(fault("source.text", "it is empty", "Give the text of the article"));
+        } else if text.len() > MAX_SOURCE_BYTES {
+            let reason = format!("it has {} bytes", text.len());
+            faults.push(fault("source.text", &reason, &format!("Give at most {MAX_SOURCE_BYTES}; split a longer text")));
+        } else if text.contains('\0') {
+            faults.push(fault("source.text", "it contains a NUL character", "Send text, not a binary file"));
+        }
+    }
+    let has_source = request.source.as_ref().is_some_and(|source| source.text.is_some() || source.url.is_some());
+    if request.source.is_some() && !has_source {
+        faults.push(fault("source", "it has no text", r#"Give "source": {"text": "…"}"#));
+    } else if request.topic.is_none() && !has_source {
+        faults.push(fault("body", "there is neither a topic nor a source", "Give `topic`, or `source.text`"));
+    }
+}
+
+fn check_unbuilt(request: &PodcastRequest, faults: &mut Vec<Fault>) {
+    if request.source.as_ref().is_some_and(|source| source.url.is_some()) {
+        let remedy = "Fetch the page yourself and send its text as `source.text`";
+        faults.push(fault("source.url", "fetching addresses is not supported yet", remedy));
+    }
+    if request.callback_url.is_some() {
+        let remedy = "Leave it out, and follow `…/events` or the podfleet.events exchange";
+        faults.push(fault("callback_url", "callbacks are not supported yet", remedy));
+    }
+}
+
+fn check_numbers(request: &PodcastRequest, faults: &mut Vec<Fault>) {
+    if let Some(minutes) = request.target_minutes
+        && !MINUTES.contains(&minutes)
+    {
+        let remedy = format!("Give {} to {} minutes", MINUTES.start(), MINUTES.end());
+        faults.push(fault("target_minutes", &format!("it is {minutes}"), &remedy));
+    }
+    let mut at_most = |field: &str, count: usize, most: usize| {
+        if count > most {
+            faults.push(fault(field, &format!("there are {count}"), &format!("Give at most {most}")));
+        }
+    };
+    at_most("chapters", request.chapters.len(), MAX_CHAPTERS);
+    at_most("speakers", request.speakers.len(), MAX_SPEAKERS);
+    at_most("metadata", request.metadata.len(), MAX_METADATA);
+    for (i, speaker) in request.speakers.iter().enumerate() {
+        if request.speakers[..i].iter().any(|earlier| earlier.name == speaker.name) {
+            let reason = format!("two speakers are called {:?}", speaker.name);
+            faults.push(fault(&format!("speakers[{i}].name"), &reason, "Give each its own name"));
+        }
+    }
+}
+
+fn check_deadline(
+    request: &PodcastRequest,
+    now: Timestamp,
+    since: Timestamp,
+    faults: &mut Vec<Fault>,
+) -> Timestamp {
+    let wish = request.deadline_seconds.map_or(DEFAULT_DEADLINE, Duration::from_secs);
+    let deadline = since.saturating_add(wish.min(MAX_DEADLINE)).unwrap_or(Timestamp::MAX);
+    if wish.is_zero() {
+        faults.push(fault("deadline_seconds", "it is 0", "Give the seconds that the podcast may take, or leave it out"));
+    } else if wish > MAX_DEADLINE {
+        let remedy = format!("Give at most {} (30 days)", MAX_DEADLINE.as_secs());
+        faults.push(fault("deadline_seconds", &format!("it is {}", wish.as_secs()), &remedy));
+    } else if deadline <= now {
+        let reason = format!("the deadline was over at {deadline}, before the message was read");
+        faults.push(fault("deadline_seconds", &reason, "Send it again with more time"));
+    }
+    deadline
+}
+
+/// The language asked for, or that of the text. Only its shape is judged here; engines say what they can do.
+fn check_language(request: &PodcastRequest, faults: &mut Vec<Fault>) -> String {
+    let Some(tag) = &request.language else {
+        let text = request.source.as_ref().and_then(|source| source.text.as_deref());
+        return detect_language(text.or(request.topic.as_deref()).unwrap_or_default()).to_owned();
+    };
+    let mut subtags = tag.split('-');
+    let well_formed = subtags
+        .next()
+        .is_some_and(|primary| (2..=3).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_alphabetic()))
+        && subtags.all(|tag| (1..=8).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if !well_formed {
+        faults.push(fault("language", &format!("{tag:?} is not a language tag"), "Give BCP 47, such as ko, en or pt-BR"));
+    }
+    tag.clone()
+}
+
+/// By the script of the letters first, which decides for Korean, Japanese and Chinese however short the text is.
+pub fn detect_language(text: &str) -> &'static str {
+    let sample = || text.chars().filter(|c| c.is_alphabetic()).take(4_000);
+    let count = |low: char, high: char| sample().filter(|c| (low..=high).contains(c)).count();
+    let letters = sample().count().max(1);
+    if count('\u{AC00}', '\u{D7A3}') * 4 > letters {
+        return "ko";
+    }
+    if count('\u{3040}', '\u{30FF}') * 8 > letters {
+        return "ja";
+    }
+    if count('\u{4E00}', '\u{9FFF}') * 3 > letters {
+        return "zh";
+    }
+    let end = text.char_indices().nth(4_000).map_or(text.len(), |(end, _)| end);
+    match whatlang::detect_lang(&text[..end]) {
+        Some(lang) => two_letters(lang),
+        None => "en",
+    }
+}
+
+fn two_letters(lang: whatlang::Lang) -> &'static str {
+    use whatlang::Lang;
+    match lang {
+        Lang::Deu => "de",
+        Lang::Fra => "fr",
+        Lang::Spa => "es",
+        Lang::Ita => "it",
+        Lang::Por => "pt",
+        Lang::Nld => "nl",
+        Lang::Pol => "pl",
+        Lang::Swe => "sv",
+        Lang::Dan => "da",
+        Lang::Nob => "nb",
+        Lang::Fin => "fi",
+        Lang::Ces => "cs",
+        Lang::Hun => "hu",
+        Lang::Ron => "ro",
+        Lang::Ell => "el",
+        Lang::Tur => "tr",
+        Lang::Rus => "ru",
+        Lang::Ukr => "uk",
+        Lang::Ind => "id",
+        Lang::Vie => "vi",
+        Lang::Kor => "ko",
+        Lang::Jpn => "ja",
+        Lang::Cmn => "zh",
+        _ => "en",
+    }
+}
+
+fn check_writer(name: &str, engine: &Engine, request: &PodcastRequest, format: Format, faults: &mut Vec<Fault>) {
+    let has_text = request.source.as_ref().is_some_and(|source| source.text.is_some());
+    if engine.needs_source && !has_text && request.topic.is_some() && !faults.iter().any(|f| f.field == "topic") {
+        let reason = format!("the engine \"{name}\" writes from a source text; it cannot write from a topic alone");
+        faults.push(fault("topic", &reason, "Give `source.text`, or configure an `openai` engine for outline and script"));
+    }
+    if !engine.formats.is_empty() && !engine.formats.contains(&format) && !faults.iter().any(|f| f.field == "format") {
+        let can: Vec<&str> = engine.formats.iter().map(|format| format.as_str()).collect();
+        let reason = format!("the engine \"{name}\" cannot honestly write a {}", format.as_str());
+        faults.push(fault("format", &reason, &format!("Use one of: {}", can.join(", "))));
+    }
+}
+
+fn check_speech(
+    engines: &ChosenEngines,
+    [outline, script, tts]: [&Engine; 3],
+    request: &PodcastRequest,
+    language: &str,
+    faults: &mut Vec<Fault>,
+) {
+    let chosen = [(&engines.outline, outline), (&engines.script, script), (&engines.tts, tts)];
+    for (name, engine) in chosen {
+        if !engine.speaks(language) && !faults.iter().any(|fault| fault.field == "language") {
+            let reason = format!("the engine \"{name}\" cannot do \"{language}\"");
+            let remedy = format!("Use one of: {}", engine.languages.join(", "));
+            faults.push(fault("language", &reason, &remedy));
+        }
+    }
+    for (i, speaker) in request.speakers.iter().enumerate() {
+        if let Some(voice) = &speaker.voice
+            && !tts.voices.is_empty()
+            && !tts.voices.contains(voice)
+        {
+            let reason = format!("the engine \"{}\" has no voice {voice:?}", engines.tts);
+            let remedy = format!("Use one of: {}", tts.voices.join(", "));
+            faults.push(fault(&format!("speakers[{i}].voice"), &reason, &remedy));
+        }
+    }
+}
+
+/// The speakers with a voice each: as asked for, else the engine's voices in their order.
+fn speakers(request: &PodcastRequest, format: Format, tts: &Engine) -> Vec<Speaker> {
+    let count = match (request.speakers.len(), format) {
+        (0, Format::Monologue) => 1,
+        (0, _) => 2,
+        (asked, _) => asked,
+    };
+    let mut free = tts
+        .voices
+        .iter()
+        .filter(|voice| !request.speakers.iter().any(|speaker| speaker.voice.as_ref() == Some(*voice)));
+    (0..count)
+        .map(|i| {
+            let asked = request.speakers.get(i);
+            let voice = asked
+                .and_then(|speaker| speaker.voice.clone())
+                .or_else(|| free.next().cloned())
+                .or_else(|| tts.voices.get(i % tts.voices.len().max(1)).cloned())
+                .unwrap_or_else(|| "default".to_owned());
+            Speaker {
+                name: asked.map_or_else(|| format!("Speaker {}", i + 1), |speaker| speaker.name.clone()),
+                voice,
+                role: asked.and_then(|speaker| speaker.role.clone()),
+            }
+        })
+        .collect()
+}
+
+/// About a third of the time that the episode will last, from the length asked for or 15 characters of source a second.
+fn expected_work(request: &PodcastRequest) -> Duration {
+    let source = request.source.as_ref().and_then(|source| source.text.as_ref()).map_or(0, String::len);
+    let seconds = request.target_minutes.map_or(source as u64 / 15, |minutes| u64::from(minutes) * 60);
+    Duration::from_secs((seconds / 3).max(1))
+}
+
+/// Which engine a kind of task goes to.
+impl ChosenEngines {
+    pub fn engine(&self, kind: Kind) -> &str {
+        match kind {
+            Kind::Outline => &self.outline,
+            Kind::Script => &self.script,
+            Kind::Tts => &self.tts,
+            // Fixtures mix and join with themselves, so that a benchmark of the fleet decodes no audio.
+            Kind::Mix | Kind::Join if self.tts == "noop" => "noop",
+            Kind::Mix | Kind::Join => "builtin",
+        }
+    }
+
+    /// Whether chapters are mixed before they are joined. Only fixtures are not.
+    pub fn mixes_chapters(&self) -> bool {
+        self.mix != "none"
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! PostgreSQL, which owns the truth. One file per table family, one named function per statement.
+//!
+//! Every transaction locks podcasts by id first, then tasks by id. Statements over many rows use `= ANY($1)` and generic
+//! plans, so that their cost does not depend on what the planner believes of the day.
+
+pub mod attempts;
+pub mod chapters;
+pub mod dead_letters;
+pub mod events;
+pub mod fleet;
+pub mod podcasts;
+pub mod reading;
+pub mod tasks;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use tokio_postgres::NoTls;
+
+use crate::config::Database;
+
+pub use deadpool_postgres::Transaction;
+pub use tokio_postgres::types::Json;
+
+mod embedded {
+    refinery::embed_migrations!("../migrations");
+}
+
+/// Server-side limits: a frozen process or a slow statement is out of the way of the others within seconds.
+const SESSION: &str = "set statement_timeout = '10s'; set lock_timeout = '2s'; \
+     set idle_in_transaction_session_timeout = '5s'; set plan_cache_mode = force_generic_plan; \
+     set synchronous_commit = on; set timezone = 'UTC'; set jit = off";
+
+/// A pool of connections to the database of the fleet.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: Pool,
+    timeout: Duration,
+}
+
+impl Store {
+    /// Does not connect yet.
+    pub fn new(settings: &Database, role: &str, connections: usize) -> anyhow::Result<Store> {
+        let timeout = Duration::from_millis(settings.timeout_ms);
+        let mut postgres = tokio_postgres::Config::from_str(&settings.url).map_err(|_| {
+            anyhow::anyhow!("database.url is not a PostgreSQL address (postgres://user:password@host:port/database)")
+        })?;
+        postgres
+            .application_name(format!("podfleet {role}"))
+            .connect_timeout(timeout)
+            .keepalives_idle(Duration::from_secs(5))
+            .tcp_user_timeout(Duration::from_secs(10));
+        let manager =
+            Manager::from_config(postgres, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .timeouts(Timeouts { wait: Some(timeout), create: Some(timeout), recycle: Some(timeout) })
+            .runtime(Runtime::Tokio1)
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
+            }))
+            .build()?;
+        Ok(Store { pool, timeout })
+    }
+
+    /// A connection of the pool.
+    pub async fn client(&self) -> anyhow::Result<Object> {
+        self.pool.get().await.context("PostgreSQL does not give a connection")
+    }
+
+    /// Runs database work within a bound. After a timeout or an error the connection is dropped, not reused: the statement
+    /// may still run on it, and a half-open connection would hang whoever gets it next.
+    pub async fn run<T>(&self, work: impl AsyncFnOnce(&mut Object) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let mut client = self.client().await?;
+        // The server's own limit is 10 s a statement; a whole transaction gets a little more than that.
+        let limit = self.timeout.max(Duration::from_secs(12));
+        match tokio::time::timeout(limit, work(&mut client)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                if client.is_closed() || error.chain().any(|cause| cause.is::<std::io::Error>()) {
+                    drop(Object::take(client));
+                }
+                Err(error)
+            }
+            Err(_) => {
+                drop(Object::take(client));
+                bail!("PostgreSQL did not finish within {limit:?}")
+            }
+        }
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> anyhow::Result<()> {
+        self.run(async |client| {
+            client.simple_query("select 1").await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Brings the schema up to date; safe to call from several processes at once.
+pub async fn migrate(settings: &Database) -> anyhow::Result<()> {
+    let (mut client, connection) = tokio_postgres::Config::from_str(&settings.url)
+        .map_err(|_| anyhow::anyhow!("database.url is not a PostgreSQL address"))?
+        .connect_timeout(Duration::from_millis(settings.timeout_ms))
+        .connect(NoTls)
+        .await
+        .context("connecting to PostgreSQL")?;
+    let connection = tokio::spawn(connection);
+    // One migration at a time: the lock is the session's and ends with it.
+    client.batch_execute("select pg_advisory_lock(7047000)").await?;
+    let report = embedded::migrations::runner().run_async(&mut client).await.context("migrating the database")?;
+    client.batch_execute("select make_partitions(3)").await.context("making this month's partitions")?;
+    drop(client);
+    connection.await?.context("talking to PostgreSQL")?;
+    tracing::info!(applied = report.applied_migrations().len(), "the schema is up to date");
+    Ok(())
+}

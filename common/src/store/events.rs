@@ -1,0 +1,134 @@
+//! Events: what a podcast's watchers are told, numbered per podcast without gaps.
+
+use deadpool_postgres::Transaction;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use super::podcasts::{Failure, Podcast, State};
+use super::reading::Progress;
+use crate::wire::Hint;
+
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    pub podcast_id: Uuid,
+    pub seq: i64,
+    pub tenant: String,
+    pub principal: String,
+    pub event: &'static str,
+    pub data: serde_json::Value,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    pub podcast: Uuid,
+    pub seq: i64,
+    pub at: Timestamp,
+    pub event: String,
+    pub data: serde_json::Value,
+}
+
+/// Numbers a locked podcast's next event.
+pub fn next(podcast: &mut Podcast, event: &'static str) -> NewEvent {
+    podcast.event_seq += 1;
+    let progress = Progress {
+        chapters_total: podcast.chapters_total,
+        chapters_written: podcast.chapters_written,
+        chapters_mixed: podcast.chapters_mixed,
+        segments_total: podcast.segments_total,
+        segments_done: podcast.segments_done,
+    };
+    let duration_ms = podcast.episode.as_ref().map(|episode| episode.duration_ms);
+    let title = podcast.title.as_deref();
+    NewEvent {
+        podcast_id: podcast.id,
+        seq: podcast.event_seq,
+        tenant: podcast.tenant.clone(),
+        principal: podcast.principal.clone(),
+        event,
+        data: snapshot(podcast.state, title, progress, duration_ms, podcast.failure.as_ref()),
+    }
+}
+
+/// What watchers are shown with every event: where the podcast is now.
+pub fn snapshot(
+    state: State,
+    title: Option<&str>,
+    progress: Progress,
+    duration_ms: Option<u64>,
+    failure: Option<&Failure>,
+) -> serde_json::Value {
+    serde_json::json!({
+        "state": state.as_str(),
+        "stage": if state == State::Running { progress.stage() } else { "end" },
+        "title": title,
+        "progress": progress,
+        "duration_ms": duration_ms,
+        "failure": failure,
+    })
+}
+
+/// The event as it is told on the events exchange.
+pub fn hint(event: NewEvent) -> Hint {
+    Hint {
+        podcast: event.podcast_id,
+        tenant: event.tenant,
+        seq: event.seq,
+        event: event.event.to_owned(),
+        data: event.data,
+    }
+}
+
+pub async fn insert(tx: &Transaction<'_>, new: &[NewEvent]) -> anyhow::Result<()> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let insert = tx
+        .prepare_cached(
+            "insert into events (podcast_id, seq, tenant, principal, event, data)
+             select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::jsonb[])",
+        )
+        .await?;
+    tx.execute(
+        &insert,
+        &[
+            &new.iter().map(|e| e.podcast_id).collect::<Vec<_>>(),
+            &new.iter().map(|e| e.seq).collect::<Vec<_>>(),
+            &new.iter().map(|e| &e.tenant).collect::<Vec<_>>(),
+            &new.iter().map(|e| &e.principal).collect::<Vec<_>>(),
+            &new.iter().map(|e| e.event).collect::<Vec<_>>(),
+            &new.iter().map(|e| Json(&e.data)).collect::<Vec<_>>(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// New events of many podcasts at once: for each podcast those after its own `seq`, at most `limit` in all.
+pub async fn after(
+    client: &deadpool_postgres::Client,
+    podcasts: &[Uuid],
+    seqs: &[i64],
+    limit: i64,
+) -> anyhow::Result<Vec<Event>> {
+    let select = client
+        .prepare_cached(
+            "select podcast_id, seq, at, event, data from events
+             where podcast_id = any($1) and seq > ($2::bigint[])[array_position($1, podcast_id)]
+             order by podcast_id, seq limit $3",
+        )
+        .await?;
+    let rows = client.query(&select, &[&podcasts, &seqs, &limit]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Event {
+                podcast: row.try_get(0)?,
+                seq: row.try_get(1)?,
+                at: row.try_get(2)?,
+                event: row.try_get(3)?,
+                data: row.try_get(4)?,
+            })
+        })
+        .collect()
+}

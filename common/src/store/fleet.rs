@@ -1,0 +1,63 @@
+//! The epoch of the broker, the leases of publishers, the workers last seen.
+
+use deadpool_postgres::Transaction;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use crate::publisher::Checkpoint;
+use crate::wire::WorkerPulse;
+
+pub async fn epoch(tx: &Transaction<'_>) -> anyhow::Result<Uuid> {
+    let select = tx.prepare_cached("select epoch from fleet").await?;
+    Ok(tx.query_one(&select, &[]).await?.get(0))
+}
+
+/// Compare-and-set: `false` when another dispatcher was first.
+pub async fn replace_epoch(tx: &Transaction<'_>, old: Uuid, new: Uuid) -> anyhow::Result<bool> {
+    let update = tx.prepare_cached("update fleet set epoch = $2 where epoch = $1").await?;
+    Ok(tx.execute(&update, &[&old, &new]).await? == 1)
+}
+
+/// Renews a publisher's lease for six seconds by the database's clock, and records how far its confirms have come.
+pub async fn checkpoint(
+    tx: &Transaction<'_>,
+    publisher: Uuid,
+    role: &str,
+    checkpoint: &Checkpoint,
+) -> anyhow::Result<()> {
+    let upsert = tx
+        .prepare_cached(
+            "insert into publishers (id, role, confirmed, lease_until) values ($1, $2, $3, now() + interval '6 seconds')
+             on conflict (id) do update set confirmed = excluded.confirmed, lease_until = excluded.lease_until",
+        )
+        .await?;
+    tx.execute(&upsert, &[&publisher, &role, &checkpoint.confirmed]).await?;
+    Ok(())
+}
+
+/// Forgets publishers whose leases are over. Their unconfirmed tasks must have been released in this transaction.
+pub async fn forget_dead_publishers(tx: &Transaction<'_>) -> anyhow::Result<u64> {
+    let delete = tx.prepare_cached("delete from publishers where lease_until < now()").await?;
+    Ok(tx.execute(&delete, &[]).await?)
+}
+
+/// Gives up a lease at once, when the process leaves in order and everything is confirmed or recorded.
+pub async fn end_lease(tx: &Transaction<'_>, publisher: Uuid) -> anyhow::Result<()> {
+    tx.execute("update publishers set lease_until = now() - interval '1 second' where id = $1", &[&publisher]).await?;
+    Ok(())
+}
+
+pub async fn save_workers(tx: &Transaction<'_>, pulses: &[WorkerPulse]) -> anyhow::Result<()> {
+    let upsert = tx
+        .prepare_cached(
+            "insert into workers (id, version, host, pid, pulse) values ($1, $2, $3, $4, $5)
+             on conflict (id) do update set pulse = excluded.pulse, seen_at = now()",
+        )
+        .await?;
+    for pulse in pulses {
+        let pid = i32::try_from(pulse.pid).unwrap_or_default();
+        tx.execute(&upsert, &[&pulse.worker, &pulse.version, &pulse.host, &pid, &Json(pulse)]).await?;
+    }
+    tx.execute("delete from workers where seen_at < now() - interval '7 days'", &[]).await?;
+    Ok(())
+}

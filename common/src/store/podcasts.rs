@@ -1,0 +1,225 @@
+//! Podcasts: acceptance, and the row that is locked for every step forward.
+
+use anyhow::Context;
+use deadpool_postgres::Transaction;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use crate::request::{ChosenEngines, PodcastRequest};
+use crate::topology::Lane;
+use crate::wire::ErrorReport;
+use crate::work::{Brief, Episode};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Completed => "completed",
+            State::Failed => "failed",
+            State::Cancelled => "cancelled",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<State> {
+        [State::Running, State::Completed, State::Failed, State::Cancelled]
+            .into_iter()
+            .find(|state| state.as_str() == name)
+    }
+}
+
+/// A podcast at the moment of its acceptance.
+#[derive(Clone, Debug)]
+pub struct NewPodcast {
+    pub id: Uuid,
+    pub tenant: String,
+    pub principal: String,
+    pub idempotency_key: Option<String>,
+    pub request_hash: String,
+    /// Without the source's text, which travels as the first task's input.
+    pub request: PodcastRequest,
+    pub lane: Lane,
+    pub rank: i64,
+    pub engines: ChosenEngines,
+    pub brief: Brief,
+    pub traceparent: Option<String>,
+    pub deadline: Timestamp,
+}
+
+/// A podcast under its lock. What a transaction changes is changed here and written by [`save`].
+#[derive(Clone, Debug)]
+pub struct Podcast {
+    pub id: Uuid,
+    pub tenant: String,
+    pub principal: String,
+    pub state: State,
+    pub generation: i32,
+    pub lane: Lane,
+    pub rank: i64,
+    pub engines: ChosenEngines,
+    pub brief: Brief,
+    pub title: Option<String>,
+    pub traceparent: Option<String>,
+    pub deadline: Timestamp,
+    pub event_seq: i64,
+    pub chapters_total: i32,
+    pub chapters_written: i32,
+    pub chapters_mixed: i32,
+    pub segments_total: i32,
+    pub segments_done: i32,
+    pub episode: Option<Episode>,
+    pub failure: Option<Failure>,
+}
+
+/// Why a podcast failed, as its user reads it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Failure {
+    pub class: crate::class::Class,
+    pub stage: String,
+    #[serde(flatten)]
+    pub error: ErrorReport,
+}
+
+/// Inserts those whose (tenant, idempotency key) is free; returns the ids of these.
+pub async fn insert(tx: &Transaction<'_>, new: &[NewPodcast]) -> anyhow::Result<Vec<Uuid>> {
+    let insert = tx
+        .prepare_cached(
+            "insert into podcasts (id, tenant, principal, idempotency_key, request_hash, request, lane, rank, engines, brief,
+                                   title, traceparent, deadline, event_seq)
+             select *, 1 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[],
+                                     $8::bigint[], $9::jsonb[], $10::jsonb[], $11::text[], $12::text[], $13::timestamptz[])
+             on conflict do nothing returning id",
+        )
+        .await?;
+    let rows = tx
+        .query(
+            &insert,
+            &[
+                &new.iter().map(|p| p.id).collect::<Vec<_>>(),
+                &new.iter().map(|p| &p.tenant).collect::<Vec<_>>(),
+                &new.iter().map(|p| &p.principal).collect::<Vec<_>>(),
+                &new.iter().map(|p| &p.idempotency_key).collect::<Vec<_>>(),
+                &new.iter().map(|p| &p.request_hash).collect::<Vec<_>>(),
+                &new.iter().map(|p| Json(&p.request)).collect::<Vec<_>>(),
+                &new.iter().map(|p| p.lane.as_str()).collect::<Vec<_>>(),
+                &new.iter().map(|p| p.rank).collect::<Vec<_>>(),
+                &new.iter().map(|p| Json(&p.engines)).collect::<Vec<_>>(),
+                &new.iter().map(|p| Json(&p.brief)).collect::<Vec<_>>(),
+                &new.iter().map(|p| &p.brief.title).collect::<Vec<_>>(),
+                &new.iter().map(|p| &p.traceparent).collect::<Vec<_>>(),
+                &new.iter().map(|p| p.deadline).collect::<Vec<_>>(),
+            ],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|row| row.get(0)).collect())
+}
+
+/// The podcast that an idempotency key already stands for: its id and the hash of its request.
+pub async fn by_idempotency_key(tx: &Transaction<'_>, tenant: &str, key: &str) -> anyhow::Result<Option<(Uuid, String)>> {
+    let select = tx
+        .prepare_cached("select id, request_hash from podcasts where tenant = $1 and idempotency_key = $2")
+        .await?;
+    Ok(tx.query_opt(&select, &[&tenant, &key]).await?.map(|row| (row.get(0), row.get(1))))
+}
+
+/// The highest virtual finish time that a tenant has been given, to go on from.
+pub async fn last_rank(tx: &Transaction<'_>, tenant: &str) -> anyhow::Result<Option<i64>> {
+    let select = tx
+        .prepare_cached("select rank from podcasts where tenant = $1 order by id desc limit 1")
+        .await?;
+    Ok(tx.query_opt(&select, &[&tenant]).await?.map(|row| row.get(0)))
+}
+
+/// Locks podcasts in the order of their ids.
+pub async fn lock(tx: &Transaction<'_>, ids: &[Uuid]) -> anyhow::Result<Vec<Podcast>> {
+    let select = tx
+        .prepare_cached(
+            "select id, tenant, principal, state, generation, lane, rank, engines, brief, title, traceparent, deadline, event_seq,
+                    chapters_total, chapters_written, chapters_mixed, segments_total, segments_done, episode, failure
+             from podcasts where id = any($1) order by id for update",
+        )
+        .await?;
+    tx.query(&select, &[&ids]).await?.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> anyhow::Result<Podcast> {
+    let state: &str = row.try_get("state")?;
+    let lane: &str = row.try_get("lane")?;
+    Ok(Podcast {
+        id: row.try_get("id")?,
+        tenant: row.try_get("tenant")?,
+        principal: row.try_get("principal")?,
+        state: State::parse(state).with_context(|| format!("unknown state {state}"))?,
+        generation: row.try_get("generation")?,
+        lane: Lane::parse(lane).with_context(|| format!("unknown lane {lane}"))?,
+        rank: row.try_get("rank")?,
+        engines: row.try_get::<_, Json<ChosenEngines>>("engines")?.0,
+        brief: row.try_get::<_, Json<Brief>>("brief")?.0,
+        title: row.try_get("title")?,
+        traceparent: row.try_get("traceparent")?,
+        deadline: row.try_get("deadline")?,
+        event_seq: row.try_get("event_seq")?,
+        chapters_total: row.try_get("chapters_total")?,
+        chapters_written: row.try_get("chapters_written")?,
+        chapters_mixed: row.try_get("chapters_mixed")?,
+        segments_total: row.try_get("segments_total")?,
+        segments_done: row.try_get("segments_done")?,
+        episode: row.try_get::<_, Option<Json<Episode>>>("episode")?.map(|json| json.0),
+        failure: row.try_get::<_, Option<Json<Failure>>>("failure")?.map(|json| json.0),
+    })
+}
+
+/// Writes what has changed of locked podcasts.
+pub async fn save(tx: &Transaction<'_>, podcasts: &[&Podcast]) -> anyhow::Result<()> {
+    let update = tx
+        .prepare_cached(
+            "update podcasts set state = $2, title = $3, event_seq = $4, chapters_total = $5, chapters_written = $6,
+                    chapters_mixed = $7, segments_total = $8, segments_done = $9, episode = $10, failure = $11,
+                    finished_at = case when $2 = 'running' then null else coalesce(finished_at, now()) end
+             where id = $1",
+        )
+        .await?;
+    let update = &update;
+    // Polled together, the statements travel together.
+    try_join_all(podcasts.iter().map(|podcast| async move {
+        let episode = podcast.episode.as_ref().map(Json);
+        let failure = podcast.failure.as_ref().map(Json);
+        tx.execute(
+            update,
+            &[
+                &podcast.id,
+                &podcast.state.as_str(),
+                &podcast.title,
+                &podcast.event_seq,
+                &podcast.chapters_total,
+                &podcast.chapters_written,
+                &podcast.chapters_mixed,
+                &podcast.segments_total,
+                &podcast.segments_done,
+                &episode,
+                &failure,
+            ],
+        )
+        .await
+    }))
+    .await?;
+    Ok(())
+}
+
+/// Podcasts whose deadline has passed while they were running.
+pub async fn overdue(tx: &Transaction<'_>, limit: i64) -> anyhow::Result<Vec<Uuid>> {
+    let select = tx
+        .prepare_cached("select id from podcasts where state = 'running' and deadline < now() order by deadline limit $1")
+        .await?;
+    Ok(tx.query(&select, &[&limit]).await?.into_iter().map(|row| row.get(0)).collect())
+}

@@ -1,0 +1,199 @@
+//! What the API shows: always by tenant.
+
+use deadpool_postgres::Client;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql};
+use uuid::Uuid;
+
+use super::podcasts::Failure;
+use crate::work::Episode;
+
+/// A podcast as its owner sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    pub id: Uuid,
+    pub state: String,
+    pub stage: &'static str,
+    pub title: Option<String>,
+    pub language: String,
+    pub priority: String,
+    pub generation: i32,
+    pub created_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    pub deadline: Timestamp,
+    pub seq: i64,
+    pub progress: Progress,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Seconds until it is likely to be finished, from its own pace so far; absent while there is nothing to go by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate_seconds: Option<f64>,
+    #[serde(skip)]
+    pub episode: Option<Episode>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    pub chapters_total: i32,
+    pub chapters_written: i32,
+    pub chapters_mixed: i32,
+    pub segments_total: i32,
+    pub segments_done: i32,
+}
+
+impl Progress {
+    /// Where a running podcast is.
+    pub fn stage(self) -> &'static str {
+        if self.chapters_total == 0 {
+            "outline"
+        } else if self.chapters_written < self.chapters_total && self.segments_total == self.segments_done {
+            "script"
+        } else if self.segments_done < self.segments_total || self.chapters_written < self.chapters_total {
+            "tts"
+        } else if self.chapters_mixed < self.chapters_total {
+            "mix"
+        } else {
+            "join"
+        }
+    }
+}
+
+const COLUMNS: &str = "id, state, title, brief ->> 'language' as language, lane, generation, created_at, finished_at, deadline, event_seq,
+     chapters_total, chapters_written, chapters_mixed, segments_total, segments_done, episode, failure,
+     extract(epoch from now() - created_at)::float8 as age";
+
+pub async fn podcast(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result<Option<Summary>> {
+    let select = client
+        .prepare_cached(&format!("select {COLUMNS} from podcasts where tenant = $1 and id = $2"))
+        .await?;
+    client.query_opt(&select, &[&tenant, &id]).await?.as_ref().map(read).transpose()
+}
+
+/// Which podcasts to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub state: Option<String>,
+    /// Only podcasts older than this one.
+    pub before: Option<Uuid>,
+    pub limit: i64,
+}
+
+pub async fn podcasts(client: &Client, tenant: &str, filter: &Filter) -> anyhow::Result<Vec<Summary>> {
+    let select = client
+        .prepare_cached(&format!(
+            "select {COLUMNS} from podcasts
+             where tenant = $1 and ($2::text is null or state = $2) and ($3::uuid is null or id < $3)
+             order by id desc limit $4"
+        ))
+        .await?;
+    let parameters: [&(dyn ToSql + Sync); 4] = [&tenant, &filter.state, &filter.before, &filter.limit];
+    client.query(&select, &parameters).await?.iter().map(read).collect()
+}
+
+/// A task that has not succeeded yet and whose last attempt failed: what `show` tells of retries.
+#[derive(Clone, Debug, Serialize)]
+pub struct Trouble {
+    pub task: Uuid,
+    pub kind: String,
+    pub chapter: i32,
+    pub segment: i32,
+    pub state: String,
+    pub attempt: i32,
+    pub class: Option<String>,
+    pub message: Option<String>,
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+pub async fn troubles(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result<Vec<Trouble>> {
+    let select = client
+        .prepare_cached(
+            "select id, kind, chapter, segment, state, attempt, last_class, last_error, run_at from tasks
+             where podcast_id = $2 and tenant = $1 and state not in ('done', 'cancelled') and last_class is not null
+             order by id limit 20",
+        )
+        .await?;
+    let rows = client.query(&select, &[&tenant, &id]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Trouble {
+                task: row.try_get(0)?,
+                kind: row.try_get(1)?,
+                chapter: row.try_get(2)?,
+                segment: row.try_get(3)?,
+                state: row.try_get(4)?,
+                attempt: row.try_get(5)?,
+                class: row.try_get(6)?,
+                message: row.try_get(7)?,
+                next_attempt_at: row.try_get(8)?,
+            })
+        })
+        .collect()
+}
+
+fn read(row: &Row) -> anyhow::Result<Summary> {
+    let state: String = row.try_get("state")?;
+    let progress = Progress {
+        chapters_total: row.try_get("chapters_total")?,
+        chapters_written: row.try_get("chapters_written")?,
+        chapters_mixed: row.try_get("chapters_mixed")?,
+        segments_total: row.try_get("segments_total")?,
+        segments_done: row.try_get("segments_done")?,
+    };
+    let episode = row.try_get::<_, Option<Json<Episode>>>("episode")?.map(|json| json.0);
+    let running = state == "running";
+    Ok(Summary {
+        id: row.try_get("id")?,
+        stage: if running { progress.stage() } else { "end" },
+        title: row.try_get("title")?,
+        language: row.try_get("language")?,
+        priority: row.try_get("lane")?,
+        generation: row.try_get("generation")?,
+        created_at: row.try_get("created_at")?,
+        finished_at: row.try_get("finished_at")?,
+        deadline: row.try_get("deadline")?,
+        seq: row.try_get("event_seq")?,
+        progress,
+        duration_ms: episode.as_ref().map(|episode| episode.duration_ms),
+        failure: row.try_get::<_, Option<Json<Failure>>>("failure")?.map(|json| json.0),
+        estimate_seconds: running.then(|| estimate_seconds(progress, row.get("age"))).flatten(),
+        episode,
+        state,
+    })
+}
+
+/// Speech is most of the work: what is left of it at the pace so far.
+fn estimate_seconds(progress: Progress, age: f64) -> Option<f64> {
+    if progress.segments_done == 0 || progress.segments_total == 0 {
+        return None;
+    }
+    let left = f64::from(progress.segments_total - progress.segments_done);
+    Some(age / f64::from(progress.segments_done) * left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stage_follows_from_the_counters() {
+        let stage = |t, w, m, s, d| {
+            Progress {
+                chapters_total: t,
+                chapters_written: w,
+                chapters_mixed: m,
+                segments_total: s,
+                segments_done: d,
+            }
+            .stage()
+        };
+        assert_eq!(stage(0, 0, 0, 0, 0), "outline");
+        assert_eq!(stage(3, 0, 0, 0, 0), "script");
+        assert_eq!(stage(3, 1, 0, 5, 2), "tts");
+        assert_eq!(stage(3, 3, 1, 15, 15), "mix");
+        assert_eq!(stage(3, 3, 3, 15, 15), "join");
+    }
+}

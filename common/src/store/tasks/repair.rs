@@ -1,0 +1,81 @@
+//! Conditional updates that put lost work back to `ready`. Each may run any number of times, from several processes at once.
+//! None of them waits for a lock of a row, so none can deadlock with a commit; none touches a task of a podcast that has ended.
+
+use deadpool_postgres::Transaction;
+use uuid::Uuid;
+
+use crate::topology::Lane;
+use crate::work::Kind;
+
+/// What a released task becomes: `ready` while its podcast runs, else out of the way.
+macro_rules! release {
+    ($condition:literal) => {
+        concat!(
+            "with lost as (select podcast_id, id from tasks t where t.state = 'dispatched' and ",
+            $condition,
+            " for update skip locked)
+             update tasks set run_at = null, state = case (select state from podcasts p where p.id = tasks.podcast_id)
+                    when 'running' then 'ready' when 'failed' then 'held' else 'cancelled' end
+             where podcast_id = any(array(select podcast_id from lost)) and id = any(array(select id from lost))
+                   and state = 'dispatched'"
+        )
+    };
+}
+
+/// Tasks whose tickets this publisher could not publish.
+pub async fn unpublished(tx: &Transaction<'_>, publisher: Uuid, seqs: &[i64]) -> anyhow::Result<u64> {
+    let update = tx.prepare_cached(release!("t.publisher = $1 and t.publish_seq = any($2)")).await?;
+    Ok(tx.execute(&update, &[&publisher, &seqs]).await?)
+}
+
+/// Tasks beyond the last checkpoint of publishers whose leases are over.
+pub async fn of_dead_publishers(tx: &Transaction<'_>) -> anyhow::Result<u64> {
+    let any_dead = tx.prepare_cached("select exists (select from publishers where lease_until < now())").await?;
+    if !tx.query_one(&any_dead, &[]).await?.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let update = tx
+        .prepare_cached(release!(
+            "exists (select from publishers p where p.id = t.publisher and p.lease_until < now() and t.publish_seq > p.confirmed)"
+        ))
+        .await?;
+    Ok(tx.execute(&update, &[]).await?)
+}
+
+/// Tasks dispatched into a broker that has forgotten them.
+pub async fn of_other_epochs(tx: &Transaction<'_>, epoch: Uuid) -> anyhow::Result<u64> {
+    let update = tx.prepare_cached(release!("t.epoch is distinct from $1")).await?;
+    Ok(tx.execute(&update, &[&epoch]).await?)
+}
+
+/// Tasks of a lane that had to be declared anew.
+pub async fn of_lane(tx: &Transaction<'_>, kind: Kind, lane: Lane) -> anyhow::Result<u64> {
+    let update = tx.prepare_cached(release!("t.kind = $1 and t.lane = $2")).await?;
+    Ok(tx.execute(&update, &[&kind.as_str(), &lane.as_str()]).await?)
+}
+
+/// Tasks dispatched 30 s ago whose lane is empty and which no live process holds.
+pub async fn lost_from_empty_lane(
+    tx: &Transaction<'_>,
+    kind: Kind,
+    lane: Lane,
+    held_by_workers: &[Uuid],
+) -> anyhow::Result<u64> {
+    let update = tx
+        .prepare_cached(release!(
+            "t.kind = $1 and t.lane = $2 and t.dispatched_at < now() - interval '30 seconds' and t.id <> all($3)"
+        ))
+        .await?;
+    Ok(tx.execute(&update, &[&kind.as_str(), &lane.as_str(), &held_by_workers]).await?)
+}
+
+/// Lanes that have tasks dispatched 30 s ago or earlier: candidates for [`lost_from_empty_lane`].
+pub async fn lanes_with_old_tickets(tx: &Transaction<'_>) -> anyhow::Result<Vec<(Kind, Lane)>> {
+    let select = tx
+        .prepare_cached(
+            "select distinct kind, lane from tasks where state = 'dispatched' and dispatched_at < now() - interval '30 seconds'",
+        )
+        .await?;
+    let rows = tx.query(&select, &[]).await?;
+    Ok(rows.iter().filter_map(|row| Some((Kind::parse(row.get(0))?, Lane::parse(row.get(1))?))).collect())
+}

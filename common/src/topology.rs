@@ -1,0 +1,173 @@
+//! Names of exchanges and queues, and their declaration. Names carry a version, since the arguments of a queue cannot be
+//! changed once it exists.
+
+use std::fmt;
+
+use anyhow::Context;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ExchangeKind};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::work::Kind;
+
+pub const REQUESTS_EXCHANGE: &str = "podfleet.requests";
+pub const REQUESTS_QUEUE: &str = "podfleet.requests.v1";
+pub const EVENTS_EXCHANGE: &str = "podfleet.events";
+pub const HEARTBEATS_EXCHANGE: &str = "podfleet.heartbeats";
+pub const DEAD_EXCHANGE: &str = "podfleet.dead";
+pub const DEAD_QUEUE: &str = "podfleet.dead.v1";
+
+/// A priority class of one kind of task; each is a queue of its own, because message priority differs between broker
+/// versions and starves on some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    High,
+    #[default]
+    Normal,
+    Low,
+    /// For tasks that were interrupted twice: a worker that takes one does nothing else meanwhile.
+    Alone,
+}
+
+impl Lane {
+    pub const ALL: [Lane; 4] = [Lane::High, Lane::Normal, Lane::Low, Lane::Alone];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lane::High => "high",
+            Lane::Normal => "normal",
+            Lane::Low => "low",
+            Lane::Alone => "alone",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Lane> {
+        Lane::ALL.into_iter().find(|lane| lane.as_str() == name)
+    }
+
+    /// A worker takes from its lanes in this proportion, so none starves.
+    pub fn weight(self) -> u32 {
+        match self {
+            Lane::High => 6,
+            Lane::Normal => 3,
+            Lane::Low | Lane::Alone => 1,
+        }
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The queue of a lane.
+pub fn lane_queue(kind: Kind, lane: Lane) -> String {
+    format!("podfleet.{kind}.{lane}.v1")
+}
+
+/// The queue for a podcast's outcomes; there are `partitions` of them.
+pub fn outcomes_queue(podcast: Uuid, partitions: u16) -> String {
+    let hash = blake3::hash(podcast.as_bytes());
+    let first = u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]);
+    outcomes_queue_name(first % partitions.max(1), partitions)
+}
+
+pub fn outcomes_queue_name(partition: u16, partitions: u16) -> String {
+    if partitions <= 1 { "podfleet.outcomes.v1".into() } else { format!("podfleet.outcomes.{partition}.v1") }
+}
+
+/// The marker of a broker's memory: while this queue exists, so does what was in the lanes.
+pub fn epoch_queue(epoch: Uuid) -> String {
+    format!("podfleet.epoch.{}.v1", epoch.simple())
+}
+
+/// Arguments of a durable queue. The broker keeps no count that we rely on: the delivery limit is a last resort against a
+/// message that kills every reader before it is even counted by us, and leads to the dead queue.
+pub fn durable_arguments(single_active: bool) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(20));
+    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString(DEAD_EXCHANGE.into()));
+    arguments.insert("x-dead-letter-strategy".into(), AMQPValue::LongString("at-least-once".into()));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    if single_active {
+        arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    }
+    arguments
+}
+
+/// Declares a durable queue; the same call finds the one that exists.
+pub async fn declare_queue(channel: &Channel, name: &str, single_active: bool) -> anyhow::Result<()> {
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(name.into(), options, durable_arguments(single_active)).await.with_context(|| {
+        format!("declaring the queue {name}; if it exists with other arguments, delete it or use another virtual host")
+    })?;
+    Ok(())
+}
+
+/// Declares everything that is shared: exchanges, the dead queue, the intake and the outcome queues. Lanes are declared by
+/// the dispatcher, which must know when one is new.
+pub async fn declare_shared(channel: &Channel, partitions: u16, single_active: bool) -> anyhow::Result<()> {
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    for (name, kind) in [
+        (REQUESTS_EXCHANGE, ExchangeKind::Fanout),
+        (EVENTS_EXCHANGE, ExchangeKind::Topic),
+        (HEARTBEATS_EXCHANGE, ExchangeKind::Fanout),
+        (DEAD_EXCHANGE, ExchangeKind::Fanout),
+    ] {
+        channel
+            .exchange_declare(name.into(), kind, durable, FieldTable::default())
+            .await
+            .with_context(|| format!("declaring the exchange {name}"))?;
+    }
+    declare_dead_queue(channel).await?;
+    declare_queue(channel, REQUESTS_QUEUE, false).await?;
+    for partition in 0..partitions {
+        declare_queue(channel, &outcomes_queue_name(partition, partitions), single_active).await?;
+    }
+    let bind = QueueBindOptions::default();
+    channel.queue_bind(REQUESTS_QUEUE.into(), REQUESTS_EXCHANGE.into(), "".into(), bind, FieldTable::default()).await?;
+    Ok(())
+}
+
+/// The dead queue has no dead-letter exchange of its own: what lies there waits for the collector.
+async fn declare_dead_queue(channel: &Channel) -> anyhow::Result<()> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(1_000_000));
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(DEAD_QUEUE.into(), options, arguments).await.context("declaring the dead queue")?;
+    channel
+        .queue_bind(
+            DEAD_QUEUE.into(),
+            DEAD_EXCHANGE.into(),
+            "".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_partition_keeps_the_plain_name() {
+        assert_eq!(outcomes_queue(Uuid::now_v7(), 1), "podfleet.outcomes.v1");
+        let name = outcomes_queue(Uuid::now_v7(), 4);
+        assert!((0..4).any(|k| name == format!("podfleet.outcomes.{k}.v1")), "{name}");
+    }
+
+    #[test]
+    fn names_parse_back() {
+        for lane in Lane::ALL {
+            assert_eq!(Lane::parse(lane.as_str()), Some(lane));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Requests over AMQP: the same JSON as over HTTP, with `message_id` as the idempotency key. A message is acked only after its
+//! podcast is committed, or after it lies in the dead queue with the reason; the sender is told at `reply_to`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use common::amqp;
+use common::config::Config;
+use common::request::{self, Fault, MAX_BODY_BYTES};
+use common::topology::{DEAD_EXCHANGE, EVENTS_EXCHANGE};
+use jiff::Timestamp;
+use lapin::message::Delivery;
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::Caller;
+use crate::accept::{Intake, Refusal, Submission};
+use crate::http::checks;
+
+/// A header holds a reason of this length; what is longer is cut.
+const MAX_REASON: usize = 4_000;
+
+/// Takes requests from the broker, one call a message.
+pub(crate) struct Clerk {
+    pub(crate) config: Arc<Config>,
+    pub(crate) intake: Intake,
+    /// Confirms its publishes.
+    pub(crate) dead: Channel,
+    pub(crate) replies: Channel,
+    pub(crate) timeout: Duration,
+}
+
+impl Clerk {
+    /// Settles one message. An error means that it is not settled and the session is over: the broker delivers it again.
+    pub(crate) async fn handle(&self, delivery: Delivery) -> anyhow::Result<()> {
+        let started = std::time::Instant::now();
+        let caller = caller(&delivery.properties);
+        let (result, settled) = match self.submit(&delivery, &caller).await? {
+            Ok((podcast, result)) => {
+                self.reply(&delivery, &json!({"accepted": true, "podcast": podcast})).await?;
+                (result, amqp::ack(&delivery.acker, false, self.timeout).await)
+            }
+            Err((faults, result)) => (result, self.refuse(&delivery, &caller, &faults).await),
+        };
+        metrics::counter!("podfleet_requests_total", "via" => "amqp", "result" => result).increment(1);
+        metrics::histogram!("podfleet_accept_duration_seconds", "via" => "amqp").record(started.elapsed().as_secs_f64());
+        settled
+    }
+
+    /// The podcast, or what is wrong with the message; with the word for the metrics.
+    #[allow(clippy::type_complexity)]
+    async fn submit(
+        &self,
+        delivery: &Delivery,
+        caller: &Caller,
+    ) -> anyhow::Result<Result<(Uuid, &'static str), (Vec<Fault>, &'static str)>> {
+        let key = match message_id(&delivery.properties) {
+            Ok(key) => key,
+            Err(fault) => return Ok(Err((vec![fault], "refused"))),
+        };
+        if delivery.data.len() > MAX_BODY_BYTES {
+            let reason = format!("it has {} bytes", delivery.data.len());
+            let remedy = format!("Send at most {MAX_BODY_BYTES}");
+            return Ok(Err((vec![Fault { field: "body".into(), reason, remedy }], "refused")));
+        }
+        let now = Timestamp::now();
+        let accepted = match request::accept(&delivery.data, &self.config, now, since(&delivery.properties, now)) {
+            Ok(accepted) => accepted,
+            Err(faults) => return Ok(Err((faults, "refused"))),
+        };
+        let submission = Submission {
+            accepted,
+            caller: caller.clone(),
+            idempotency_key: Some(key),
+            traceparent: traceparent(&delivery.properties),
+        };
+        Ok(match self.intake.submit(submission).await {
+            Ok(receipt) => Ok((receipt.podcast, if receipt.replayed { "replayed" } else { "accepted" })),
+            Err(refusal @ Refusal::Conflict { .. }) => {
+                let remedy = "Send another request under another message_id";
+                Err((vec![Fault { field: "message_id".into(), reason: refusal.to_string(), remedy: remedy.into() }], "conflict"))
+            }
+            Err(refusal @ Refusal::Unstorable) => {
+                let remedy = "Look for characters that are not text";
+                Err((vec![Fault { field: "body".into(), reason: refusal.to_string(), remedy: remedy.into() }], "unstorable"))
+            }
+            Err(refusal @ (Refusal::Unavailable | Refusal::Overloaded)) => bail!("a request was not accepted: {refusal}"),
+        })
+    }
+
+    /// The message lies in the dead queue, confirmed, before it is acked; support finds it there with its reason.
+    async fn refuse(&self, delivery: &Delivery, caller: &Caller, faults: &[Fault]) -> anyhow::Result<()> {
+        let text = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
+        let mut headers = FieldTable::default();
+        let values = [
+            ("x-podfleet-reason", cut(&format!("a request was refused: {text}"), MAX_REASON)),
+            ("x-podfleet-tenant", caller.tenant.as_str()),
+            ("x-podfleet-principal", caller.principal.as_str()),
+        ]
+        .map(|(name, value)| (name, AMQPValue::LongString(value.into())));
+        for (name, value) in values {
+            headers.insert(name.into(), value);
+        }
+        let mut properties = amqp::persistent_json().with_headers(headers);
+        let message_id = delivery.properties.message_id().as_ref();
+        if let Some(id) = message_id {
+            properties = properties.with_message_id(id.clone());
+        }
+        let confirm = amqp::publish(&self.dead, DEAD_EXCHANGE, "", &delivery.data, properties, self.timeout).await?;
+        amqp::confirmed(confirm, self.timeout).await.context("setting a refused request aside")?;
+        self.reply(delivery, &json!({"accepted": false, "errors": faults})).await?;
+        let told = json!({"tenant": caller.tenant, "message_id": message_id.map(|id| id.as_str()), "errors": faults});
+        let told = serde_json::to_vec(&told)?;
+        amqp::broadcast(&self.replies, EVENTS_EXCHANGE, "podcast.refused", &told, self.timeout).await?;
+        tracing::info!(tenant = caller.tenant, reason = text, "a request over AMQP was refused");
+        amqp::ack(&delivery.acker, false, self.timeout).await
+    }
+
+    /// Tells the sender, if it wants to know. Its queue may be gone by now: that is its own affair.
+    async fn reply(&self, delivery: &Delivery, answer: &serde_json::Value) -> anyhow::Result<()> {
+        let asked = &delivery.properties;
+        let Some(to) = asked.reply_to() else { return Ok(()) };
+        let mut properties = BasicProperties::default().with_content_type("application/json".into());
+        if let Some(id) = asked.correlation_id().as_ref().or(asked.message_id().as_ref()) {
+            properties = properties.with_correlation_id(id.clone());
+        }
+        let body = serde_json::to_vec(answer)?;
+        let publish =
+            self.replies.basic_publish("".into(), to.clone(), BasicPublishOptions::default(), &body, properties);
+        amqp::bounded(self.timeout, "answering a request", publish).await.map(drop)
+    }
+}
+
+/// The broker vouches for `user_id`. Names that could not be a folder's name are not taken as tenants.
+fn caller(properties: &BasicProperties) -> Caller {
+    let user = properties.user_id().as_ref().map(|user| user.as_str()).filter(|user| is_name(user));
+    Caller { tenant: user.unwrap_or("default").to_owned(), principal: user.unwrap_or("amqp").to_owned() }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        // These two are names of folders that are not one's own.
+        && !matches!(name, "." | "..")
+}
+
+fn message_id(properties: &BasicProperties) -> Result<String, Fault> {
+    let fault = |reason: &str| Fault {
+        field: "message_id".into(),
+        reason: reason.into(),
+        remedy: "Set the property message_id to a unique text of 1 to 255 visible ASCII characters; it is the idempotency key"
+            .into(),
+    };
+    let id = properties.message_id().as_ref().ok_or_else(|| fault("the message has none"))?;
+    if checks::is_idempotency_key(id.as_str()) { Ok(id.as_str().to_owned()) } else { Err(fault("it is not usable as a key")) }
+}
+
+/// When the deadline began to run: when the message was sent, as far as its sender says so and that is not in the future.
+fn since(properties: &BasicProperties, now: Timestamp) -> Timestamp {
+    let seconds = properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok());
+    seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).map_or(now, |sent| sent.min(now))
+}
+
+fn traceparent(properties: &BasicProperties) -> Option<String> {
+    let headers = properties.headers().as_ref()?;
+    let text = match headers.inner().get("traceparent")? {
+        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
+        AMQPValue::ShortString(text) => text.as_str().to_owned(),
+        _ => return None,
+    };
+    checks::is_traceparent(&text).then_some(text)
+}
+
+fn cut(text: &str, longest: usize) -> &str {
+    let mut end = longest.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tenant_is_the_brokers_user_when_it_is_a_name() {
+        let tenant = |user: &str| caller(&BasicProperties::default().with_user_id(user.into())).tenant;
+        assert_eq!(tenant("studio-7"), "studio-7");
+        for odd in ["", "..", "a/b", "a b", "가", &"x".repeat(65)] {
+            assert_eq!(tenant(odd), "default", "{odd}");
+        }
+        assert_eq!(caller(&BasicProperties::default()).tenant, "default");
+    }
+
+    #[test]
+    fn the_message_id_is_required() {
+        assert_eq!(message_id(&BasicProperties::default().with_message_id("a-1".into())).unwrap(), "a-1");
+        assert!(message_id(&BasicProperties::default()).unwrap_err().reason.contains("none"));
+        assert!(message_id(&BasicProperties::default().with_message_id("a b".into())).is_err());
+    }
+
+    #[test]
+    fn the_deadline_runs_since_the_message_was_sent() {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let at = |seconds| since(&BasicProperties::default().with_timestamp(seconds), now).as_second();
+        assert_eq!(at(900), 900);
+        assert_eq!(at(2_000), 1_000);
+        assert_eq!(at(u64::MAX), 1_000);
+        assert_eq!(since(&BasicProperties::default(), now), now);
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        assert_eq!(cut("가나다", 4), "가");
+        assert_eq!(cut("ab", 4), "ab");
+    }
+}

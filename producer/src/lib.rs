@@ -1,0 +1,167 @@
+//! The producer: thin. It accepts requests over HTTP and AMQP, in one transaction for as many as have arrived, and shows how
+//! podcasts come along. It never waits for a worker, and the API answers while the broker is away.
+//!
+//! Read in this order: [`http`] (the API), [`intake`] (the same over AMQP), [`accept`] (one transaction for both), [`link`]
+//! (what the acceptor knows of the broker), [`session`] (the broker), [`live`] (watchers).
+
+mod accept;
+mod cancel;
+mod http;
+mod intake;
+mod link;
+mod live;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use common::backoff::Reconnect;
+use common::blobs::Blobs;
+use common::config::Config;
+use common::process::Readiness;
+use common::publisher::Ledger;
+use common::store::{self, Store};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::Acceptor;
+use crate::link::Link;
+use crate::live::Hub;
+
+/// How often the database is asked whether it is there.
+const PING: Duration = Duration::from_secs(2);
+/// How often the metrics library tidies up.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// On whose behalf something is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) tenant: String,
+    pub(crate) principal: String,
+}
+
+/// What a producer works with, for its lifetime.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub(crate) config: Arc<Config>,
+    /// For reads and cancels; the acceptor has a connection of its own.
+    pub(crate) store: Store,
+    pub(crate) blobs: Blobs,
+    pub(crate) link: Link,
+    pub(crate) hub: Hub,
+    /// Whether the database answers. Without the broker a producer still accepts: the dispatcher publishes later.
+    pub(crate) readiness: Readiness,
+}
+
+/// Runs a producer until shutdown. Serves the API on `listener`, also while the broker or the database is away.
+pub async fn run(
+    config: Arc<Config>,
+    metrics: PrometheusHandle,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let ledger = Ledger::new();
+    let connections = config.database.max_connections.max(2) - 1;
+    let env = Arc::new(Env {
+        store: Store::new(&config.database, "producer", connections)?,
+        blobs: Blobs::open(&config.blobs)?,
+        link: Link::new(ledger.clone()),
+        hub: Hub::default(),
+        readiness: Readiness::default(),
+        config,
+    });
+    let (acceptor, intake) = Acceptor::new(env.clone(), ledger)?;
+    // The acceptor outlives what hands it requests, so that each of them is answered.
+    let answered = CancellationToken::new();
+    let mut behind = JoinSet::new();
+    behind.spawn(acceptor.run(answered.clone()));
+    behind.spawn(watch_database(env.clone(), answered.clone()));
+    behind.spawn(upkeep(metrics.clone(), answered.clone()));
+    let mut front = JoinSet::new();
+    front.spawn(http::serve(listener, http::App::new(env.clone(), intake.clone()), metrics, shutdown.clone()));
+    front.spawn(supervise(env.clone(), intake, shutdown.clone()));
+    front.spawn(live::run(env, shutdown.clone()));
+    let ended = tokio::select! {
+        Some(ended) = front.join_next() => flatten(ended),
+        Some(ended) = behind.join_next() => flatten(ended),
+    };
+    shutdown.cancel();
+    let front = join_all(front).await;
+    answered.cancel();
+    ended.and(front).and(join_all(behind).await)
+}
+
+/// Waits for all of them; tells the first error.
+async fn join_all(mut tasks: JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        result = result.and(flatten(ended));
+    }
+    result
+}
+
+fn flatten(ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
+    ended.context("a task of the producer panicked")?
+}
+
+/// Builds a session with the broker, and another after each that failed: everything is rebuilt, nothing recovers by itself.
+async fn supervise(env: Arc<Env>, intake: accept::Intake, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut reconnect = Reconnect::default();
+    while !shutdown.is_cancelled() {
+        let started = std::time::Instant::now();
+        let Err(error) = session::run(&env, &intake, &shutdown).await else { return Ok(()) };
+        if started.elapsed() > Duration::from_secs(10) {
+            reconnect.reset();
+        }
+        let delay = reconnect.next_delay();
+        tracing::warn!(error = format!("{error:#}"), ?delay, "the producer's session ended; building another");
+        metrics::counter!("podfleet_sessions_ended_total", "role" => "producer").increment(1);
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+    Ok(())
+}
+
+/// Brings the schema up to date as soon as the database is there, and from then on tells whether it answers.
+async fn watch_database(env: Arc<Env>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let work = async {
+        let mut reconnect = Reconnect::default();
+        while let Err(error) = store::migrate(&env.config.database).await {
+            let delay = reconnect.next_delay();
+            tracing::warn!(error = format!("{error:#}"), ?delay, "the database is not ready; trying again");
+            tokio::time::sleep(delay).await;
+        }
+        let mut tick = tokio::time::interval(PING);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let answer = env.store.ping().await;
+            if let (Err(error), true) = (&answer, env.readiness.is_ready()) {
+                tracing::warn!(error = format!("{error:#}"), "the database does not answer");
+            }
+            env.readiness.set(answer.is_ok());
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = shutdown.cancelled() => {}
+    }
+    env.readiness.set(false);
+    Ok(())
+}
+
+async fn upkeep(metrics: PrometheusHandle, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut tick = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => metrics.run_upkeep(),
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+}

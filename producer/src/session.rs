@@ -1,0 +1,217 @@
+//! A producer's session with the broker: from connecting to the first error. It publishes what the acceptor hands over, takes
+//! requests, and hears of room and of news. The API does not need it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use common::amqp;
+use common::crash;
+use common::publisher::TicketPublisher;
+use common::topology::{self, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, REQUESTS_QUEUE};
+use common::wire::{Hint, Pulse};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::message::Delivery;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, Consumer};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Env;
+use crate::accept::Intake;
+use crate::intake::Clerk;
+use crate::link::Telling;
+
+/// Requests that the broker hands over ahead; they are accepted side by side.
+const PREFETCH: u16 = 64;
+/// Opening takes several calls, each of which may hang.
+const OPENING: Duration = Duration::from_secs(30);
+
+pub(crate) async fn run(env: &Env, intake: &Intake, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let timeout = env.config.broker.timeout();
+    let publishing = amqp::connect(&env.config.broker, "producer publish").await?;
+    let consuming = amqp::connect(&env.config.broker, "producer consume").await?;
+    let mut tasks = JoinSet::new();
+    let opened = tokio::time::timeout(OPENING, Session::open(env, intake, &publishing, &consuming, &mut tasks));
+    let result = match opened.await.context("the broker did not answer in time").flatten() {
+        Ok(session) => session.serve(shutdown, &mut tasks).await,
+        Err(error) => Err(error),
+    };
+    amqp::close(&consuming, timeout).await;
+    amqp::close(&publishing, timeout).await;
+    // The confirms that are still waited for fail with the connection, and are in the ledger as such only then.
+    let confirms = tokio::time::timeout(timeout + Duration::from_secs(1), tasks.join_next()).await;
+    tasks.shutdown().await;
+    match (result, confirms) {
+        (Ok(()), Ok(Some(ended))) => ended?,
+        (result, _) => result,
+    }
+}
+
+struct Session<'a> {
+    env: &'a Env,
+    requests: Consumer,
+    news: Consumer,
+    heartbeats: Consumer,
+    clerk: Clerk,
+    publisher: TicketPublisher,
+    hints: Channel,
+    timeout: Duration,
+}
+
+impl<'a> Session<'a> {
+    async fn open(
+        env: &'a Env,
+        intake: &Intake,
+        publishing: &Connection,
+        consuming: &Connection,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+    ) -> anyhow::Result<Session<'a>> {
+        let timeout = env.config.broker.timeout();
+        let setup = amqp::channel(consuming, timeout).await?;
+        let collector = &env.config.collector;
+        topology::declare_shared(&setup, collector.partitions, collector.single_active).await?;
+        let requests_channel = amqp::channel(consuming, timeout).await?;
+        requests_channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let requests = consume(&requests_channel, REQUESTS_QUEUE, false).await?;
+        let clerk = Clerk {
+            config: env.config.clone(),
+            intake: intake.clone(),
+            dead: amqp::confirming_channel(publishing, timeout).await?,
+            replies: amqp::channel(publishing, timeout).await?,
+            timeout,
+        };
+        let hints = amqp::channel(publishing, timeout).await?;
+        let channel = amqp::confirming_channel(publishing, timeout).await?;
+        let news = listen(&setup, EVENTS_EXCHANGE, "podcast.#").await?;
+        let heartbeats = listen(&setup, HEARTBEATS_EXCHANGE, "").await?;
+        // Last, so that nothing waits for confirms of a session that did not open.
+        let (publisher, confirms) =
+            TicketPublisher::new(env.link.ledger().clone(), channel, env.blobs.clone(), timeout);
+        tasks.spawn(confirms);
+        Ok(Session { env, requests, news, heartbeats, clerk, publisher, hints, timeout })
+    }
+
+    async fn serve(
+        self,
+        shutdown: &CancellationToken,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let Session { env, requests, news, heartbeats, clerk, publisher, hints, timeout } = self;
+        let outbox = env.link.connect();
+        metrics::gauge!("podfleet_broker_up", "role" => "producer").set(1.0);
+        tracing::info!("the broker is connected");
+        let mut desk = Desk { env, publisher, hints, timeout, outbox };
+        let result = desk.work((requests, news, heartbeats), &clerk, shutdown, tasks).await;
+        metrics::gauge!("podfleet_broker_up", "role" => "producer").set(0.0);
+        env.link.abandon(desk.outbox);
+        result
+    }
+}
+
+/// The publishing half of a session.
+struct Desk<'a> {
+    env: &'a Env,
+    publisher: TicketPublisher,
+    hints: Channel,
+    timeout: Duration,
+    outbox: mpsc::Receiver<Telling>,
+}
+
+impl Desk<'_> {
+    /// Until shutdown or the first error. Requests in hand are finished at shutdown, not cancelled.
+    async fn work(
+        &mut self,
+        (mut requests, mut news, mut heartbeats): (Consumer, Consumer, Consumer),
+        clerk: &Clerk,
+        shutdown: &CancellationToken,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let mut in_hand = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(ended) = tasks.join_next() => {
+                    ended??;
+                    bail!("the confirms of this session are over");
+                }
+                Some(telling) = self.outbox.recv() => self.tell(telling).await?,
+                Some(handled) = in_hand.next() => handled?,
+                pulse = heartbeats.next() => self.on_pulse(&taken(pulse, "heartbeats")?),
+                delivery = news.next() => self.on_news(&taken(delivery, "events")?),
+                delivery = requests.next() => in_hand.push(clerk.handle(taken(delivery, "requests")?)),
+            }
+        }
+        while let Some(handled) = in_hand.next().await {
+            handled?;
+        }
+        self.env.link.disconnect();
+        while let Some(telling) = self.outbox.recv().await {
+            self.tell(telling).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, telling: Telling) -> anyhow::Result<()> {
+        let publishes = !telling.tickets.is_empty();
+        self.publisher.publish(telling.tickets).await?;
+        if publishes {
+            crash::point("producer.after_publish_before_checkpoint");
+        }
+        for hint in telling.hints {
+            let key = format!("podcast.{}", hint.event);
+            let body = serde_json::to_vec(&hint)?;
+            amqp::broadcast(&self.hints, EVENTS_EXCHANGE, &key, &body, self.timeout).await?;
+        }
+        Ok(())
+    }
+
+    fn on_pulse(&self, delivery: &Delivery) {
+        // Workers' pulses are for dispatchers; what cannot be read comes from another version and is not needed.
+        if let Ok(Pulse::Room(room)) = serde_json::from_slice(&delivery.data) {
+            self.env.link.heard(room, Instant::now());
+        }
+    }
+
+    fn on_news(&self, delivery: &Delivery) {
+        if let Ok(hint) = serde_json::from_slice::<Hint>(&delivery.data) {
+            self.env.hub.hint(hint.podcast);
+        }
+    }
+}
+
+/// A consumer that ends, with or without an error, ends the session.
+fn taken(delivery: Option<lapin::Result<Delivery>>, from: &str) -> anyhow::Result<Delivery> {
+    match delivery {
+        Some(Ok(delivery)) => Ok(delivery),
+        Some(Err(error)) => Err(error).with_context(|| format!("taking from {from}")),
+        None => bail!("the broker cancelled the consumer of {from}"),
+    }
+}
+
+async fn consume(channel: &Channel, queue: &str, no_ack: bool) -> anyhow::Result<Consumer> {
+    let options = BasicConsumeOptions { no_ack, ..Default::default() };
+    let tag = format!("producer-{}", uuid::Uuid::new_v4().simple());
+    channel
+        .basic_consume(queue.into(), tag.as_str().into(), options, FieldTable::default())
+        .await
+        .with_context(|| format!("consuming from {queue}"))
+}
+
+/// Consumes from an exchange through a queue of this session's own, which vanishes with it and holds a few at most.
+async fn listen(channel: &Channel, exchange: &str, key: &str) -> anyhow::Result<Consumer> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(10_000));
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let queue = channel
+        .queue_declare("".into(), options, arguments)
+        .await
+        .with_context(|| format!("declaring a queue for {exchange}"))?;
+    let name = queue.name().clone();
+    let bind = QueueBindOptions::default();
+    channel.queue_bind(name.clone(), exchange.into(), key.into(), bind, FieldTable::default()).await?;
+    consume(channel, name.as_str(), true).await
+}

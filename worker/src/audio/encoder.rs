@@ -1,0 +1,121 @@
+//! LAME, one channel at a constant bit rate, and what its frames sound like when they are decoded again.
+
+use mp3lame_encoder::{Bitrate, Builder, Mode, MonoPcm, Quality, VbrMode};
+use symphonia::core::codecs::audio::well_known::CODEC_ID_MP3;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::packet::PacketRef;
+use symphonia::core::units::{Duration, Timestamp};
+
+use super::meter::Meter;
+use super::mp3;
+
+/// Encodes a stream and hands out whole frames.
+pub(super) struct Encoder {
+    lame: mp3lame_encoder::Encoder,
+    scale: f32,
+    scaled: Vec<f32>,
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    /// Fails when LAME has no such rate (Hz) or bit rate.
+    pub(super) fn new(sample_rate: u32, bitrate_kbps: u32) -> Result<Encoder, String> {
+        let lame = build(sample_rate, bitrate_kbps)?;
+        Ok(Encoder { lame, scale: 1.0 / lame_scale(bitrate_kbps), scaled: Vec::new(), bytes: Vec::new() })
+    }
+
+    /// Encodes `samples` (full scale is 1) and calls `each` with every frame that is complete. Frames lag behind the input.
+    pub(super) fn push<E: From<String>>(
+        &mut self,
+        samples: &[f32],
+        mut each: impl FnMut(&mp3::Header, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.scaled.clear();
+        self.scaled.extend(samples.iter().map(|sample| sample * self.scale));
+        self.bytes.reserve(mp3lame_encoder::max_required_buffer_size(samples.len()));
+        self.lame
+            .encode_to_vec(MonoPcm(&self.scaled), &mut self.bytes)
+            .map_err(|error| format!("LAME failed: {error}"))?;
+        let mut used = 0;
+        while let Some((header, frame)) =
+            mp3::split_frame(&self.bytes[used..]).map_err(|error| format!("LAME made no frames: {error}"))?
+        {
+            each(&header, frame)?;
+            used += frame.len();
+        }
+        self.bytes.drain(..used);
+        Ok(())
+    }
+}
+
+fn build(sample_rate: u32, bitrate_kbps: u32) -> Result<mp3lame_encoder::Encoder, String> {
+    let bitrate = bitrate(bitrate_kbps).ok_or_else(|| {
+        format!("the MP3 encoder offers no {bitrate_kbps} kb/s; set audio.bitrate_kbps to 64 or 96")
+    })?;
+    let refused = |error| format!("LAME refuses {sample_rate} Hz at {bitrate_kbps} kb/s: {error}");
+    Builder::new()
+        .ok_or("LAME got no memory")?
+        .with_num_channels(1)
+        .and_then(|lame| lame.with_mode(Mode::Mono))
+        .and_then(|lame| lame.with_sample_rate(sample_rate))
+        .and_then(|lame| lame.with_output_sample_rate(std::num::NonZeroU32::new(sample_rate)))
+        .and_then(|lame| lame.with_vbr_mode(VbrMode::Off))
+        .and_then(|lame| lame.with_brate(bitrate))
+        .and_then(|lame| lame.with_quality(Quality::Good))
+        .and_then(|lame| lame.with_to_write_vbr_tag(false))
+        .and_then(Builder::build)
+        .map_err(refused)
+}
+
+/// By how much LAME turns its input down at a constant bit rate (`abr_switch_map` in its `presets.c`), to keep what it adds
+/// from clipping. Our limiter sees to that, and loudness has to be what it was measured to be.
+fn lame_scale(bitrate_kbps: u32) -> f32 {
+    if bitrate_kbps < 192 { 0.95 } else { 0.97 }
+}
+
+fn bitrate(kbps: u32) -> Option<Bitrate> {
+    Some(match kbps {
+        32 => Bitrate::Kbps32,
+        40 => Bitrate::Kbps40,
+        48 => Bitrate::Kbps48,
+        64 => Bitrate::Kbps64,
+        80 => Bitrate::Kbps80,
+        96 => Bitrate::Kbps96,
+        112 => Bitrate::Kbps112,
+        128 => Bitrate::Kbps128,
+        160 => Bitrate::Kbps160,
+        192 => Bitrate::Kbps192,
+        _ => return None,
+    })
+}
+
+/// Decodes frames and measures what is heard.
+pub(super) struct Listener {
+    decoder: Box<dyn AudioDecoder>,
+    meter: Meter,
+    samples: Vec<f32>,
+}
+
+impl Listener {
+    /// `sample_rate` in Hz.
+    pub(super) fn new(sample_rate: u32) -> Result<Listener, String> {
+        let mut params = AudioCodecParameters::new();
+        params.for_codec(CODEC_ID_MP3).with_sample_rate(sample_rate);
+        let decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(&params, &AudioDecoderOptions::default())
+            .map_err(|error| format!("no MP3 decoder: {error}"))?;
+        Ok(Listener { decoder, meter: Meter::new(sample_rate)?, samples: Vec::new() })
+    }
+
+    pub(super) fn hear(&mut self, frame: &[u8]) -> Result<(), String> {
+        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, frame);
+        let audio =
+            self.decoder.decode_ref(&packet).map_err(|error| format!("a frame does not decode: {error}"))?;
+        audio.copy_to_vec_interleaved(&mut self.samples);
+        self.meter.add(&self.samples)
+    }
+
+    pub(super) fn meter(self) -> Meter {
+        self.meter
+    }
+}

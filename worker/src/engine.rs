@@ -1,0 +1,121 @@
+//! Engines: the programs and servers that write and speak. An engine is one file here and one line in [`build`].
+
+pub mod espeak;
+pub mod extractive;
+pub mod openai_speech;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::class::Class;
+use common::config::{Config, Engine, EngineType};
+use common::work::{Kind, OutlineInput, OutlineResult, ScriptInput, ScriptPart, SpeechInput};
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::failure::Failure;
+
+/// What an engine may know of the attempt that calls it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Sent to servers that honour idempotency keys: the same for every attempt at the same input, until one definitely failed.
+    pub idempotency_key: String,
+    /// What is left of the podcast's deadline.
+    pub time_left: Duration,
+}
+
+/// A recording as the engine answered it: any container, any rate; it is sniffed, decoded and measured, never believed.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    pub bytes: Bytes,
+    /// What the engine counts (characters).
+    pub units: u64,
+}
+
+/// Speaks one segment.
+pub trait SpeechEngine: Send + Sync {
+    fn speak<'a>(&'a self, input: &'a SpeechInput, call: &'a Call) -> BoxFuture<'a, Result<Recording, Failure>>;
+}
+
+/// Plans chapters and writes their turns. `source` is the text that `input` refers to, already fetched.
+pub trait WritingEngine: Send + Sync {
+    fn outline<'a>(
+        &'a self,
+        input: &'a OutlineInput,
+        source: Option<&'a str>,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<OutlineResult, Failure>>;
+
+    fn script<'a>(
+        &'a self,
+        input: &'a ScriptInput,
+        source: Option<&'a str>,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<ScriptPart, Failure>>;
+}
+
+/// An engine ready for use.
+#[derive(Clone)]
+pub enum Built {
+    Writing(Arc<dyn WritingEngine>),
+    Speech(Arc<dyn SpeechEngine>),
+    /// Answered by the tasks themselves with fixtures.
+    Noop,
+}
+
+/// Every engine that podfleet has. Fails with what to do about it when the engine cannot work on this machine.
+pub fn build(name: &str, settings: &Engine) -> anyhow::Result<Built> {
+    Ok(match settings.r#type {
+        EngineType::Extractive => Built::Writing(Arc::new(extractive::Extractive::new())),
+        EngineType::Espeak => Built::Speech(Arc::new(espeak::Espeak::find(settings)?)),
+        EngineType::OpenAi => Built::Speech(Arc::new(openai_speech::OpenAiSpeech::new(name, settings)?)),
+        EngineType::Noop => Built::Noop,
+    })
+}
+
+/// The engines of this worker, each with as many permits as it takes calls at a time.
+pub(crate) struct Engines(BTreeMap<String, Limited>);
+
+struct Limited {
+    engine: Built,
+    calls: Arc<Semaphore>,
+}
+
+impl Engines {
+    /// Builds what the kinds of this worker need. An engine that nobody asked for by default may be missing here.
+    pub(crate) fn build(config: &Config, kinds: &[Kind]) -> anyhow::Result<Engines> {
+        let mut engines = BTreeMap::new();
+        for (name, settings) in config.engines.iter() {
+            if !settings.kinds.iter().any(|kind| kinds.contains(kind)) {
+                continue;
+            }
+            let wanted = kinds.iter().any(|kind| config.defaults.engine(*kind) == name);
+            match build(name, settings) {
+                Ok(engine) => {
+                    let calls = Arc::new(Semaphore::new(usize::from(settings.concurrency)));
+                    engines.insert(name.to_owned(), Limited { engine, calls });
+                }
+                Err(error) if wanted => return Err(error),
+                Err(error) => tracing::info!(engine = name, error = format!("{error:#}"), "an engine is not used here"),
+            }
+        }
+        Ok(Engines(engines))
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// The engine, with a permit to call it once.
+    pub(crate) async fn acquire(&self, name: &str) -> Result<(Built, OwnedSemaphorePermit), Failure> {
+        let Some(limited) = self.0.get(name) else {
+            return Err(Failure::new(Class::Unsupported, format!("this worker has no engine \"{name}\"")));
+        };
+        match limited.calls.clone().acquire_owned().await {
+            Ok(permit) => Ok((limited.engine.clone(), permit)),
+            Err(closed) => Err(Failure::transient("the engine is being shut down").because(closed)),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The built-in writer: chapters from the source's headings, turns from its own sentences. It needs no model and no
+//! server, works in any language, and never says what the source does not.
+
+mod outline;
+mod phrases;
+mod script;
+
+use common::work::{OutlineInput, OutlineResult, ScriptInput, ScriptPart, TextRef};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::{Call, WritingEngine};
+use crate::failure::Failure;
+use crate::text::{Paragraph, Section};
+
+/// Writes by choosing from the source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extractive;
+
+impl Extractive {
+    pub fn new() -> Extractive {
+        Extractive
+    }
+}
+
+impl WritingEngine for Extractive {
+    fn outline<'a>(
+        &'a self,
+        input: &'a OutlineInput,
+        source: Option<&'a str>,
+        _call: &'a Call,
+    ) -> BoxFuture<'a, Result<OutlineResult, Failure>> {
+        let source = source.or_else(|| inline(input.source.as_ref()));
+        let outline = match source {
+            Some(source) => outline::plan(&input.brief, &input.chapters, source),
+            None => Err(needs_source()),
+        };
+        std::future::ready(outline).boxed()
+    }
+
+    fn script<'a>(
+        &'a self,
+        input: &'a ScriptInput,
+        source: Option<&'a str>,
+        _call: &'a Call,
+    ) -> BoxFuture<'a, Result<ScriptPart, Failure>> {
+        let source = source.or_else(|| inline(input.plan.source.as_ref()));
+        let script = match source {
+            Some(source) => script::write(input, source),
+            None => Err(needs_source()),
+        };
+        std::future::ready(script).boxed()
+    }
+}
+
+fn inline(source: Option<&TextRef>) -> Option<&str> {
+    match source {
+        Some(TextRef::Inline(text)) => Some(text),
+        Some(TextRef::Blob(_)) | None => None,
+    }
+}
+
+fn needs_source() -> Failure {
+    Failure::permanent_input(
+        "the extractive writer needs a source text: it chooses from what is written and cannot write from a topic alone. \
+         Give `source.text`, or use an engine with a language model",
+    )
+}
+
+/// A paragraph, with the heading that stands directly above it below the level of chapters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Block {
+    heading: Option<String>,
+    sentences: Paragraph,
+}
+
+impl Block {
+    /// The paragraphs of a section; the first bears its heading.
+    fn of_section(section: Section) -> impl Iterator<Item = Block> {
+        let mut heading = section.heading;
+        section.paragraphs.into_iter().map(move |sentences| Block { heading: heading.take(), sentences })
+    }
+}
+
+#[cfg(test)]
+mod tests;

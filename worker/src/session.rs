@@ -1,0 +1,367 @@
+//! The task loop of a worker, for one session with the broker. One task owns all of its state, so there are no locks:
+//! deliveries come in, wait for a permit, run, and their outcomes go out.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use common::amqp;
+use common::class::Class;
+use common::crash;
+use common::process;
+use common::topology::{self, HEARTBEATS_EXCHANGE, Lane, lane_queue};
+use common::wire::{self, Outcome, Pulse, Ticket, VERSION, WorkerPulse};
+use common::work::Kind;
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, SelectAll};
+use lapin::message::Delivery;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::buffer::Buffer;
+use crate::outbox::{self, Confirms, Emitter, Held, Outbox, Report, Settlement};
+use crate::{Env, permits_by_kind, run};
+
+const HEARTBEAT: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_millis(250);
+/// Outcomes that running tasks may have handed over and the loop not yet taken.
+const FINISHED: usize = 1024;
+
+/// What a worker has in hand; lives across sessions.
+pub(crate) struct Work {
+    running: JoinSet<()>,
+    in_use: HashMap<Kind, usize>,
+    alone: bool,
+    holding: HashSet<Uuid>,
+    outbox: Outbox,
+    finished: mpsc::Receiver<Report>,
+    reporter: mpsc::Sender<Report>,
+    session: u64,
+}
+
+/// A delivery in the buffer, read but not started.
+struct Waiting {
+    tickets: Vec<Ticket>,
+    held: Arc<Held>,
+}
+
+impl Work {
+    pub(crate) fn new() -> Work {
+        let (reporter, finished) = mpsc::channel(FINISHED);
+        Work {
+            running: JoinSet::new(),
+            in_use: HashMap::new(),
+            alone: false,
+            holding: HashSet::new(),
+            outbox: Outbox::default(),
+            finished,
+            reporter,
+            session: 0,
+        }
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_use.values().any(|used| *used > 0) || !self.outbox.is_empty()
+    }
+
+    fn idle(&self) -> bool {
+        self.in_use.values().all(|used| *used == 0)
+    }
+
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Outcome(settlement) => {
+                if settlement.settles.is_some() {
+                    self.holding.remove(&settlement.outcome.task);
+                }
+                self.outbox.push(settlement);
+            }
+            Report::Free { kind, alone } => {
+                if let Some(used) = self.in_use.get_mut(&kind) {
+                    *used = used.saturating_sub(1);
+                }
+                if alone {
+                    self.alone = false;
+                }
+            }
+        }
+    }
+}
+
+/// Runs until shutdown and everything in hand is settled (`Ok`), or until the first error.
+pub(crate) async fn hold(env: &Arc<Env>, work: &mut Work, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let timeout = env.config.broker.timeout();
+    let publishing = amqp::connect(&env.config.broker, "worker publish").await?;
+    let consuming = amqp::connect(&env.config.broker, "worker consume").await?;
+    work.session += 1;
+    work.outbox.take_back_unconfirmed();
+    let result = async {
+        let mut session = Session::open(env, work, &publishing, &consuming).await?;
+        env.readiness.set(true);
+        let served = session.serve(shutdown).await;
+        env.readiness.set(false);
+        match served {
+            Ok(()) => session.drain().await,
+            Err(error) => {
+                session.forget_buffer();
+                Err(error)
+            }
+        }
+    }
+    .await;
+    amqp::close(&consuming, timeout).await;
+    amqp::close(&publishing, timeout).await;
+    result
+}
+
+struct Session<'a> {
+    env: &'a Arc<Env>,
+    work: &'a mut Work,
+    deliveries: SelectAll<BoxStream<'static, (Kind, Lane, Option<lapin::Result<Delivery>>)>>,
+    buffer: Buffer<Waiting>,
+    outcomes: Channel,
+    pulses: Channel,
+    confirms: Confirms,
+    timeout: Duration,
+}
+
+impl<'a> Session<'a> {
+    async fn open(
+        env: &'a Arc<Env>,
+        work: &'a mut Work,
+        publishing: &Connection,
+        consuming: &Connection,
+    ) -> anyhow::Result<Session<'a>> {
+        let timeout = env.config.broker.timeout();
+        let outcomes = amqp::confirming_channel(publishing, timeout).await?;
+        let settings = &env.config.collector;
+        topology::declare_shared(&outcomes, settings.partitions, settings.single_active).await?;
+        let channel = amqp::channel(consuming, timeout).await?;
+        let mut deliveries = SelectAll::new();
+        for kind in &env.kinds {
+            for lane in Lane::ALL {
+                deliveries.push(consume(env, &channel, *kind, lane).await?);
+            }
+        }
+        Ok(Session {
+            env,
+            work,
+            deliveries,
+            buffer: Buffer::new(),
+            outcomes,
+            pulses: amqp::channel(publishing, timeout).await?,
+            confirms: Confirms::new(),
+            timeout,
+        })
+    }
+
+    async fn serve(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                _ = heartbeat.tick() => self.beat(false).await?,
+                (number, confirmed) = outbox::next_confirm(&mut self.confirms) => self.on_confirm(number, confirmed).await?,
+                Some(report) = self.work.finished.recv() => self.work.take(report),
+                Some(_) = self.work.running.join_next() => {}
+                _ = tick.tick() => self.hand_back_stale(),
+                Some((kind, lane, delivery)) = self.deliveries.next() => {
+                    self.on_delivery(kind, lane, delivery).await?;
+                }
+            }
+            while let Ok(report) = self.work.finished.try_recv() {
+                self.work.take(report);
+            }
+            self.start_what_fits();
+            self.publish().await?;
+        }
+    }
+
+    async fn publish(&mut self) -> anyhow::Result<()> {
+        let partitions = self.env.config.collector.partitions;
+        self.work.outbox.publish(&self.outcomes, partitions, self.timeout, &self.confirms).await
+    }
+
+    async fn on_confirm(&mut self, number: u64, confirmed: Result<(), amqp::PublishError>) -> anyhow::Result<()> {
+        confirmed.context("an outcome was not confirmed")?;
+        self.work.outbox.confirmed(number, self.work.session, self.timeout).await?;
+        Ok(())
+    }
+
+    async fn on_delivery(
+        &mut self,
+        kind: Kind,
+        lane: Lane,
+        delivery: Option<lapin::Result<Delivery>>,
+    ) -> anyhow::Result<()> {
+        let delivery = match delivery {
+            Some(Ok(delivery)) => delivery,
+            Some(Err(error)) => return Err(error).with_context(|| format!("taking from {}", lane_queue(kind, lane))),
+            None => bail!("the broker cancelled the consumer of {}", lane_queue(kind, lane)),
+        };
+        crash::point("worker.after_delivery_before_run");
+        let decoded = match wire::decode::<Ticket>(&delivery.data) {
+            Ok(decoded) => decoded,
+            Err(reason) => {
+                tracing::warn!(reason, "a ticket message cannot be read; it goes to the dead queue");
+                return amqp::reject(&delivery.acker, self.timeout).await;
+            }
+        };
+        let handed_back: Vec<Outcome> = decoded
+            .unreadable
+            .iter()
+            .filter_map(|(element, reason)| run::unsupported(self.env, element, reason))
+            .collect();
+        let count = decoded.items.len() + handed_back.len();
+        if count == 0 {
+            return amqp::reject(&delivery.acker, self.timeout).await;
+        }
+        let redelivered = delivery.redelivered;
+        let held = Held::new(delivery, self.work.session, count);
+        for outcome in handed_back {
+            self.work.outbox.push(Settlement { outcome, settles: Some(held.clone()) });
+        }
+        if redelivered {
+            // Whether somebody started it is not known, and he may be alive: it waits, and he wins if he finishes.
+            for ticket in &decoded.items {
+                let outcome = run::unrun(
+                    self.env,
+                    ticket,
+                    Class::Interrupted,
+                    "the worker that had the task, or the broker, was interrupted",
+                );
+                self.work.outbox.push(Settlement { outcome, settles: Some(held.clone()) });
+            }
+        } else if !decoded.items.is_empty() {
+            self.work.holding.extend(decoded.items.iter().map(|ticket| ticket.task));
+            self.buffer.push(kind, lane, Instant::now(), Waiting { tickets: decoded.items, held });
+        }
+        Ok(())
+    }
+
+    /// Starts waiting tickets while there are permits. A task that must run alone waits until nothing else runs, and nothing
+    /// else starts meanwhile.
+    fn start_what_fits(&mut self) {
+        if self.work.alone {
+            return;
+        }
+        if self.buffer.has_alone() {
+            if self.work.idle()
+                && let Some((kind, waiting)) = self.buffer.pop_alone()
+            {
+                self.work.alone = true;
+                self.start(kind, waiting, true);
+            }
+            return;
+        }
+        for kind in self.env.kinds.clone() {
+            while self.work.in_use.get(&kind).copied().unwrap_or(0) < self.env.permits {
+                let Some((_, waiting)) = self.buffer.pop(kind) else { break };
+                self.start(kind, waiting, false);
+            }
+        }
+    }
+
+    fn start(&mut self, kind: Kind, waiting: Waiting, alone: bool) {
+        *self.work.in_use.entry(kind).or_default() += 1;
+        let env = self.env.clone();
+        let emitter = Emitter { reports: self.work.reporter.clone(), held: waiting.held };
+        self.work.running.spawn(async move {
+            for ticket in &waiting.tickets {
+                run::ticket(&env, ticket, &emitter).await;
+            }
+            emitter.free(kind, alone).await;
+        });
+    }
+
+    /// What was buffered is delivered again by the broker; it was never started.
+    fn forget_buffer(&mut self) {
+        for ticket in self.buffer.iter().flat_map(|waiting| &waiting.tickets) {
+            self.work.holding.remove(&ticket.task);
+        }
+    }
+
+    fn hand_back_stale(&mut self) {
+        for waiting in self.buffer.take_stale(Instant::now()) {
+            self.hand_back(waiting);
+        }
+    }
+
+    fn hand_back(&mut self, waiting: Waiting) {
+        for ticket in &waiting.tickets {
+            self.work.holding.remove(&ticket.task);
+            let outcome = run::unrun(self.env, ticket, Class::Returned, "the worker had no time for it");
+            self.work.outbox.push(Settlement { outcome, settles: Some(waiting.held.clone()) });
+        }
+    }
+
+    async fn beat(&mut self, draining: bool) -> anyhow::Result<()> {
+        let pulse = Pulse::Worker(WorkerPulse {
+            v: VERSION,
+            worker: self.env.id.clone(),
+            version: process::VERSION.into(),
+            host: process::hostname(),
+            pid: std::process::id(),
+            permits: permits_by_kind(self.env),
+            engines: self.env.engines.names(),
+            holding: self.work.holding.iter().copied().collect(),
+            draining,
+        });
+        amqp::broadcast(&self.pulses, HEARTBEATS_EXCHANGE, "", &serde_json::to_vec(&pulse)?, self.timeout).await
+    }
+
+    /// Takes nothing new, hands back what was not started, and waits for what runs; what is not done in time is handed back.
+    async fn drain(mut self) -> anyhow::Result<()> {
+        self.beat(true).await?;
+        for waiting in self.buffer.take_all() {
+            self.hand_back(waiting);
+        }
+        let deadline = tokio::time::sleep(Duration::from_secs(self.env.config.worker.drain_seconds));
+        tokio::pin!(deadline);
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        while self.work.is_busy() {
+            self.publish().await?;
+            tokio::select! {
+                (number, confirmed) = outbox::next_confirm(&mut self.confirms) => self.on_confirm(number, confirmed).await?,
+                Some(report) = self.work.finished.recv() => self.work.take(report),
+                Some(_) = self.work.running.join_next() => {}
+                // Deliveries that were under way when we stopped: unstarted, so they go back by closing the connection.
+                Some(_) = self.deliveries.next() => {}
+                _ = heartbeat.tick() => self.beat(true).await?,
+                () = &mut deadline => bail!("tasks were still running when the time to finish was over"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A lane that does not exist yet is the dispatcher's to declare: the session is built again until it is there.
+async fn consume(
+    env: &Env,
+    channel: &Channel,
+    kind: Kind,
+    lane: Lane,
+) -> anyhow::Result<BoxStream<'static, (Kind, Lane, Option<lapin::Result<Delivery>>)>> {
+    let prefetch = if lane == Lane::Alone { 1 } else { u16::try_from(env.permits).unwrap_or(u16::MAX) };
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let queue = lane_queue(kind, lane);
+    let tag = format!("{}-{kind}-{lane}", env.id);
+    let consumer = channel
+        .basic_consume(queue.as_str().into(), tag.as_str().into(), BasicConsumeOptions::default(), FieldTable::default())
+        .await
+        .with_context(|| format!("consuming from {queue}; a collector declares it when it starts"))?;
+    // The end of the stream is an item, too: an end that nobody asked for ends the session.
+    let ended = futures_util::stream::once(async { None });
+    Ok(consumer.map(Some).chain(ended).map(move |delivery| (kind, lane, delivery)).boxed())
+}

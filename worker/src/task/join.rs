@@ -1,0 +1,90 @@
+//! `join`: the chapters become one MP3 with its transcripts and chapter marks.
+
+use std::io::{BufReader, BufWriter};
+
+use anyhow::Context;
+use bytes::Bytes;
+use common::blobs::{self, Blobs};
+use common::wire::Ticket;
+use common::work::{Cue, Episode, JoinInput};
+use tempfile::NamedTempFile;
+
+use super::{Done, input, result_hash};
+use crate::Env;
+use crate::audio::episode::{self, Chapter, Joined};
+use crate::audio::measure::{self, Measured};
+use crate::audio::transcript;
+use crate::failure::Failure;
+
+pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
+    let input: JoinInput = input(env, ticket).await?;
+    let hash = result_hash(ticket, common::process::VERSION);
+    let key = |ending| blobs::key(&ticket.tenant, "episode", &hash, ending);
+    if let Some(mark) = env.blobs.find(&key("json")).await?
+        && let Ok(known) = serde_json::from_slice::<Episode>(&mark)
+        && env.blobs.size(&known.audio).await? == Some(known.bytes)
+    {
+        return Done::from_cache(&known);
+    }
+    let chapters = chapters(env, &input).await?;
+    let segments = input.chapters.iter().map(|chapter| chapter.mix.segments).sum();
+    let blobs = env.blobs.clone();
+    let joining = tokio::task::spawn_blocking(move || join(&blobs, &input, chapters));
+    let (joined, measured, file) =
+        joining.await.map_err(|error| Failure::transient("joining the episode panicked").because(error))??;
+    let episode = Episode {
+        audio: key("mp3"),
+        transcript_vtt: key("vtt"),
+        transcript_srt: key("srt"),
+        transcript_json: key("transcript.json"),
+        transcript_txt: key("txt"),
+        chapters_json: key("chapters.json"),
+        bytes: joined.bytes,
+        duration_ms: joined.duration_ms,
+        segments,
+        lufs: measured.lufs,
+        true_peak_dbtp: Some(measured.true_peak_dbtp).filter(|peak| peak.is_finite()),
+    };
+    env.blobs.adopt_file(&episode.audio, file).await?;
+    let texts = [
+        (&episode.transcript_vtt, transcript::vtt(&joined.cues)),
+        (&episode.transcript_srt, transcript::srt(&joined.cues)),
+        (&episode.transcript_json, transcript::json(&joined.cues)),
+        (&episode.transcript_txt, transcript::text(&joined.cues, &joined.marks)),
+        (&episode.chapters_json, transcript::chapters(&joined.marks)),
+    ];
+    for (key, text) in texts {
+        env.blobs.put_if_absent(key, Bytes::from(text)).await?;
+    }
+    let mark = serde_json::to_vec(&episode).map_err(anyhow::Error::from)?;
+    env.blobs.put_if_absent(&key("json"), mark.into()).await?;
+    Done::new(&episode, 0)
+}
+
+async fn chapters(env: &Env, input: &JoinInput) -> Result<Vec<Chapter>, Failure> {
+    let mut chapters = Vec::with_capacity(input.chapters.len());
+    for chapter in &input.chapters {
+        let bytes = env.blobs.get(&chapter.mix.cues).await?;
+        let cues: Vec<Cue> = serde_json::from_slice(&bytes).context("the cues of a chapter cannot be read")?;
+        chapters.push(Chapter { title: chapter.title.clone(), frames: chapter.mix.frames, cues });
+    }
+    Ok(chapters)
+}
+
+/// Writes the file, then listens to it: the loudness that is reported is that of what people will hear.
+fn join(
+    blobs: &Blobs,
+    input: &JoinInput,
+    chapters: Vec<Chapter>,
+) -> Result<(Joined, Measured, NamedTempFile), Failure> {
+    let file = blobs.scratch_file()?;
+    let open = |index: usize| blobs.open_file(&input.chapters[index].mix.audio);
+    let mut writer = BufWriter::new(file.reopen().map_err(anyhow::Error::from)?);
+    let joined = episode::join(&input.title, &input.language, chapters, open, &mut writer)
+        .map_err(|error| Failure::transient(error.to_string()).because(error))?;
+    drop(writer);
+    let reader = BufReader::new(file.reopen().map_err(anyhow::Error::from)?);
+    let measured =
+        measure::measure(reader).map_err(|error| Failure::transient(error.to_string()).because(error))?;
+    Ok((joined, measured, file))
+}

@@ -1,0 +1,41 @@
+//! `outline`: title and chapters, each with the part of the source that it tells.
+
+use bytes::Bytes;
+use common::blobs;
+use common::wire::{INLINE_BYTES, Ticket};
+use common::work::{OutlineInput, OutlineResult, TextRef};
+
+use super::{Done, cached, input, remember, result_hash, text, text_revision};
+use crate::Env;
+use crate::engine::{Built, Call};
+use crate::failure::Failure;
+
+pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done, Failure> {
+    let input: OutlineInput = input(env, ticket).await?;
+    let hash = result_hash(ticket, &text_revision());
+    if let Some(outline) = cached::<OutlineResult>(env, ticket, &hash).await {
+        return Done::from_cache(&outline);
+    }
+    let source = text(env, input.source.as_ref()).await?;
+    let (engine, _permit) = env.engines.acquire(&ticket.engine).await?;
+    let Built::Writing(engine) = engine else {
+        return Err(Failure::permanent_config(format!("the engine \"{}\" cannot write", ticket.engine)));
+    };
+    let mut outline = engine.outline(&input, source.as_deref(), call).await?;
+    for chapter in &mut outline.chapters {
+        if let Some(TextRef::Inline(text)) = &chapter.source
+            && text.len() > INLINE_BYTES / 2
+        {
+            chapter.source = Some(TextRef::Blob(stow(env, ticket, text).await?));
+        }
+    }
+    remember(env, ticket, &hash, &outline).await;
+    Done::new(&outline, source.map_or(0, |source| source.chars().count() as u64))
+}
+
+/// A long chapter travels as a blob, so that the outcome and the chapter's ticket stay small.
+async fn stow(env: &Env, ticket: &Ticket, text: &str) -> Result<String, Failure> {
+    let key = blobs::key(&ticket.tenant, "source", blake3::hash(text.as_bytes()).to_hex().as_str(), "txt");
+    env.blobs.put_if_absent(&key, Bytes::copy_from_slice(text.as_bytes())).await?;
+    Ok(key)
+}

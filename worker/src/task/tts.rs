@@ -1,0 +1,120 @@
+//! `tts`: one segment of speech, ready to be mixed.
+
+use bytes::Bytes;
+use common::blobs;
+use common::crash;
+use common::wire::Ticket;
+use common::work::{SpeechInput, SpeechResult};
+
+use super::{Done, cached, input, remember, result_hash, text_revision};
+use crate::Env;
+use crate::audio::segment;
+use crate::engine::{Built, Call, Recording};
+use crate::failure::Failure;
+
+/// Bytes before the samples of a WAV file as [`segment::prepare`] writes it.
+const WAV_HEADER: u64 = 44;
+
+pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done, Failure> {
+    let input: SpeechInput = input(env, ticket).await?;
+    let hash = result_hash(ticket, &revision(env));
+    if let Some(known) = find(env, ticket, &hash).await? {
+        return Done::from_cache(&known);
+    }
+    let (engine, permit) = env.engines.acquire(&ticket.engine).await?;
+    let Built::Speech(engine) = engine else {
+        return Err(Failure::permanent_config(format!("the engine \"{}\" cannot speak", ticket.engine)));
+    };
+    let recording = engine.speak(&input, call).await?;
+    drop(permit);
+    crash::point("worker.after_engine_before_store");
+    let units = recording.units;
+    let prepared = prepare(env, recording, input.text).await?;
+    let speech = store(env, ticket, &hash, prepared).await?;
+    crash::point("worker.after_store_before_outcome");
+    remember(env, ticket, &hash, &speech).await;
+    Done::new(&speech, units)
+}
+
+/// What the stored segment depends on besides the input: how numbers are read, and how it is levelled and faded.
+fn revision(env: &Env) -> String {
+    let audio = &env.config.audio;
+    format!("{} {} {} {}", text_revision(), audio.target_lufs, audio.max_true_peak_dbtp, audio.fade_ms)
+}
+
+/// A segment that is already there, by the cache's word or by its commit mark in the blob store. Only a whole one counts.
+async fn find(env: &Env, ticket: &Ticket, hash: &str) -> Result<Option<SpeechResult>, Failure> {
+    let known = match cached::<SpeechResult>(env, ticket, hash).await {
+        Some(known) => Some(known),
+        None => match env.blobs.find(&mark_key(ticket, hash)).await? {
+            Some(mark) => serde_json::from_slice(&mark).ok(),
+            None => None,
+        },
+    };
+    let Some(known) = known else { return Ok(None) };
+    let whole = env.blobs.size(&known.audio).await? == Some(WAV_HEADER + 2 * known.samples);
+    if !whole {
+        // Gone or cut off: it is made again, under the same name.
+        env.blobs.delete(&known.audio).await?;
+        env.blobs.delete(&mark_key(ticket, hash)).await?;
+    }
+    Ok(whole.then_some(known))
+}
+
+async fn prepare(env: &Env, recording: Recording, text: String) -> Result<segment::Prepared, Failure> {
+    let settings = env.config.audio.clone();
+    let prepared = tokio::task::spawn_blocking(move || segment::prepare(&recording.bytes, &text, &settings))
+        .await
+        .map_err(|error| Failure::transient("decoding the recording panicked").because(error))?;
+    prepared.map_err(|rejected| Failure::new(rejected.class(), rejected.to_string()))
+}
+
+/// Audio first, its JSON last as the commit mark. Whoever loses a race reports the winner's figures.
+async fn store(
+    env: &Env,
+    ticket: &Ticket,
+    hash: &str,
+    prepared: segment::Prepared,
+) -> Result<SpeechResult, Failure> {
+    let audio = blobs::key(&ticket.tenant, "tts", hash, "wav");
+    let speech = SpeechResult {
+        audio,
+        samples: prepared.samples,
+        lufs: prepared.lufs,
+        true_peak_dbtp: prepared.true_peak_dbtp,
+    };
+    let stored = env.blobs.put_if_absent(&speech.audio, prepared.wav.into()).await?;
+    if !stored {
+        let size = env.blobs.size(&speech.audio).await?.unwrap_or(WAV_HEADER);
+        if size != WAV_HEADER + 2 * speech.samples {
+            // Another attempt spoke it a little differently and was first: what lies there is what counts.
+            return adopt(env, ticket, hash, speech).await;
+        }
+    }
+    mark(env, ticket, hash, &speech).await?;
+    Ok(speech)
+}
+
+/// The winner's mark, or one of our own for his audio when he died before he could leave it.
+async fn adopt(env: &Env, ticket: &Ticket, hash: &str, ours: SpeechResult) -> Result<SpeechResult, Failure> {
+    if let Some(mark) = env.blobs.find(&mark_key(ticket, hash)).await?
+        && let Ok(theirs) = serde_json::from_slice(&mark)
+    {
+        return Ok(theirs);
+    }
+    let bytes = env.blobs.get(&ours.audio).await?;
+    let samples = (bytes.len() as u64).saturating_sub(WAV_HEADER) / 2;
+    let theirs = SpeechResult { samples, ..ours };
+    mark(env, ticket, hash, &theirs).await?;
+    Ok(theirs)
+}
+
+async fn mark(env: &Env, ticket: &Ticket, hash: &str, speech: &SpeechResult) -> Result<(), Failure> {
+    let json = serde_json::to_vec(speech).map_err(anyhow::Error::from)?;
+    env.blobs.put_if_absent(&mark_key(ticket, hash), Bytes::from(json)).await?;
+    Ok(())
+}
+
+fn mark_key(ticket: &Ticket, hash: &str) -> String {
+    blobs::key(&ticket.tenant, "tts", hash, "json")
+}

@@ -238,8 +238,9 @@ fn kind() -> impl TypedValueParser<Value = Kind> {
 
 fn format() -> impl TypedValueParser<Value = Format> {
     let all = [Format::Dialogue, Format::Monologue, Format::Interview, Format::Debate];
-    PossibleValuesParser::new(all.map(Format::as_str))
-        .try_map(move |name| all.into_iter().find(|format| format.as_str() == name).ok_or("it is not a format"))
+    PossibleValuesParser::new(all.map(Format::as_str)).try_map(move |name| {
+        all.into_iter().find(|format| format.as_str() == name).ok_or("it is not a format")
+    })
 }
 
 fn priority() -> impl TypedValueParser<Value = Priority> {
@@ -260,13 +261,16 @@ fn speaker(text: &str) -> Result<SpeakerRequest, String> {
         return Err("the speaker has no name; write NAME or NAME=VOICE".into());
     }
     if voice == Some("") {
-        return Err(format!("the voice of {name} is empty; write {name}=VOICE, or {name} alone for any voice"));
+        return Err(format!(
+            "the voice of {name} is empty; write {name}=VOICE, or {name} alone for any voice"
+        ));
     }
     Ok(SpeakerRequest { name: name.to_owned(), voice: voice.map(str::to_owned), role: None })
 }
 
 fn id(text: &str) -> Result<Uuid, String> {
-    Uuid::parse_str(text.trim()).map_err(|_| "it is not the id of a podcast; `podfleet list` shows them".into())
+    Uuid::parse_str(text.trim())
+        .map_err(|_| "it is not the id of a podcast; `podfleet list` shows them".into())
 }
 
 #[cfg(test)]
@@ -303,7 +307,11 @@ mod tests {
         };
         assert_eq!(worker(&["podfleet", "worker"]).unwrap(), [Kind::Outline, Kind::Script, Kind::Tts]);
         assert_eq!(worker(&["podfleet", "worker", "--tasks", "mix,join"]).unwrap(), [Kind::Mix, Kind::Join]);
-        assert!(worker(&["podfleet", "worker", "--tasks", "sing"]).unwrap_err().contains("possible values: outline"));
+        assert!(
+            worker(&["podfleet", "worker", "--tasks", "sing"])
+                .unwrap_err()
+                .contains("possible values: outline")
+        );
     }
 
     #[test]

@@ -47,7 +47,8 @@ impl Client {
     }
 
     pub(crate) fn at(address: &str, api_key: Option<String>) -> anyhow::Result<Client> {
-        let url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url =
+            Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let Some(url) = url else {
             let advice = format!("{address:?} is not the address of a server; write it as {DEFAULT_SERVER}");
             return Err(Failure::Usage(advice).into());
@@ -137,7 +138,8 @@ impl Client {
         if body.is_empty() {
             return Ok(Value::Null);
         }
-        let advice = || format!("what answers at {} is not Podfleet; name the server with --server", self.base);
+        let advice =
+            || format!("what answers at {} is not Podfleet; name the server with --server", self.base);
         serde_json::from_slice(&body).map_err(|_| Failure::Unreachable(advice()).into())
     }
 
@@ -193,7 +195,10 @@ mod tests {
     use super::*;
 
     fn answer(status: &str, headers: &str, body: &str) -> String {
-        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
+        format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}",
+            body.len()
+        )
     }
 
     #[tokio::test]
@@ -240,7 +245,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_is_recognised() {
-        let server = StandIn::start(vec![answer("200 OK", "", "<html>"), answer("404 Not Found", "", "<html>")]).await;
+        let server =
+            StandIn::start(vec![answer("200 OK", "", "<html>"), answer("404 Not Found", "", "<html>")]).await;
         let client = Client::at(&server.address, None).unwrap();
         for _ in 0..2 {
             let error = client.get("/v1/podcasts").await.unwrap_err().to_string();

@@ -43,12 +43,13 @@ pub(crate) struct Problem {
 }
 
 impl std::fmt::Display for Problem {
+    /// Each fault in its place. What is a sentence already, the detail, is told where there are none.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = if self.title.is_empty() { "the server refused the request" } else { &self.title };
-        write!(f, "{what} ({})", self.status)?;
-        if !self.detail.is_empty() && self.detail != self.title {
-            write!(f, ": {}", self.detail)?;
-        }
+        let text = match [&self.detail, &self.title].into_iter().find(|text| !text.is_empty()) {
+            Some(text) if self.errors.is_empty() => text,
+            _ => "the server refused the request",
+        };
+        write!(f, "{text} ({})", self.status)?;
         for fault in &self.errors {
             write!(f, "\n  {}: {}\n    {}", fault.field, fault.reason, fault.remedy)?;
         }
@@ -102,7 +103,8 @@ pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
 
 fn to_json(error: &anyhow::Error) -> serde_json::Value {
     let failure = error.downcast_ref::<Failure>();
-    let mut object = json!({ "code": failure.map_or("failed", Failure::name), "message": format!("{error:#}") });
+    let mut object =
+        json!({ "code": failure.map_or("failed", Failure::name), "message": format!("{error:#}") });
     match failure {
         Some(Failure::Refused(problem)) => object["problem"] = json!(problem),
         Some(Failure::Podcast { podcast, .. }) => object["podcast"] = podcast.clone(),
@@ -118,10 +120,10 @@ mod tests {
 
     fn problem() -> Problem {
         serde_json::from_value(json!({
-            "type": "/problems/invalid-request",
-            "title": "The request cannot be fulfilled",
+            "type": "urn:podfleet:problem:invalid-request",
+            "title": "Unprocessable Content",
             "status": 422,
-            "detail": "1 field is wrong",
+            "detail": "language: the engine \"espeak\" cannot do \"ja\". Use one of: ko, en",
             "errors": [{ "field": "language", "reason": "the engine \"espeak\" cannot do \"ja\"", "remedy": "Use one of: ko, en" }]
         }))
         .unwrap()
@@ -131,14 +133,24 @@ mod tests {
     fn a_problem_is_told_with_every_reason_and_remedy() {
         assert_eq!(
             problem().to_string(),
-            "The request cannot be fulfilled (422): 1 field is wrong\n  \
+            "the server refused the request (422)\n  \
              language: the engine \"espeak\" cannot do \"ja\"\n    Use one of: ko, en"
         );
     }
 
     #[test]
-    fn an_empty_problem_is_still_a_sentence() {
-        assert_eq!(Problem { status: 502, ..Problem::default() }.to_string(), "the server refused the request (502)");
+    fn a_problem_without_faults_is_one_sentence() {
+        let gone = Problem {
+            status: 409,
+            title: "Conflict".into(),
+            detail: "It is completed".into(),
+            ..Problem::default()
+        };
+        assert_eq!(gone.to_string(), "It is completed (409)");
+        assert_eq!(
+            Problem { status: 502, ..Problem::default() }.to_string(),
+            "the server refused the request (502)"
+        );
     }
 
     #[test]

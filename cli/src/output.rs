@@ -31,19 +31,20 @@ pub(crate) fn remark(text: impl std::fmt::Display) {
 /// Lines in a box.
 pub(crate) fn boxed(lines: &[String]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    table.add_row(vec![lines.join("\n")]);
+    table.load_style(presets::UTF8_BORDERS_ONLY.with_rounded_corners());
+    table.set_content_arrangement(ContentArrangement::Disabled).add_row(vec![lines.join("\n")]);
     table.to_string()
 }
 
 /// Columns without lines between them.
 pub(crate) fn columns(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.to_vec());
-    table.add_rows(rows);
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.to_vec()).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
 }
 
 /// `3:05`, or `1:02:03` from an hour on.
@@ -86,7 +87,8 @@ pub(crate) fn relative(time: Timestamp, now: Timestamp) -> String {
 pub(crate) fn own_name() -> String {
     let Ok(program) = std::env::current_exe() else { return "podfleet".into() };
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("podfleet")).find(|file| file.is_file());
+    let found =
+        std::env::split_paths(&path).map(|folder| folder.join("podfleet")).find(|file| file.is_file());
     if found.and_then(|file| file.canonicalize().ok()).as_deref() == Some(&program) {
         return "podfleet".into();
     }
@@ -148,7 +150,10 @@ mod tests {
 
     #[test]
     fn columns_carry_no_trailing_blanks() {
-        let text = columns(&["ID", "TITLE"], vec![vec!["1".into(), "a longer title".into()], vec!["22".into(), "b".into()]]);
+        let text = columns(
+            &["ID", "TITLE"],
+            vec![vec!["1".into(), "a longer title".into()], vec!["22".into(), "b".into()]],
+        );
         assert!(text.lines().all(|line| line == line.trim_end()), "{text:?}");
         assert_eq!(text.lines().count(), 3);
     }

@@ -11,6 +11,11 @@ use crate::output::{clock, remark, spoken};
 /// In plain lines, at most one of the same stage in this time.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
+const NAMED: &str = "{spinner} {prefix:30!} {msg}";
+const WAITING: &str = "{spinner} {msg} {elapsed}";
+const COUNTING: &str = "{spinner} {prefix:30!} {bar:24} {pos:>3}/{len} {elapsed} {msg}";
+const ENDED: &str = "  {prefix:30!} {msg}";
+
 /// Where lines of progress stand.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
@@ -26,7 +31,7 @@ impl Board {
     pub(crate) fn line(&self, name: &str) -> Line {
         let bar = self.bars.as_ref().map(|bars| bars.add(ProgressBar::no_length()));
         if let Some(bar) = &bar {
-            bar.set_style(style("{spinner} {prefix:30!} {msg}"));
+            bar.set_style(style(NAMED));
             bar.set_prefix(name.to_owned());
             bar.set_message("accepted");
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -39,7 +44,7 @@ impl Board {
         let bar = self.bars.as_ref().map(|bars| bars.add(ProgressBar::new_spinner()));
         match &bar {
             Some(bar) => {
-                bar.set_style(style("{spinner} {msg} {elapsed}"));
+                bar.set_style(style(WAITING));
                 bar.set_message(what);
                 bar.enable_steady_tick(Duration::from_millis(120));
             }
@@ -84,14 +89,16 @@ impl Line {
         if let Some(bar) = &self.bar {
             bar.set_prefix(self.name.clone());
             if total > 0 {
-                bar.set_style(style("{spinner} {prefix:30!} {bar:24} {pos:>3}/{len} {elapsed} {msg}"));
+                bar.set_style(style(COUNTING));
                 bar.set_length(total);
                 bar.set_position(done);
             }
             bar.set_message(format!("{}{left}", doing(&event.data.stage)));
-        } else if !event.is_last() && (new_stage || self.said.is_none_or(|said| said.elapsed() > PLAIN_EVERY)) {
+        } else if !event.is_last() && (new_stage || self.said.is_none_or(|said| said.elapsed() > PLAIN_EVERY))
+        {
             self.said = Some(Instant::now());
-            let counted = if total > 0 { format!(", {done} of {total} segments spoken") } else { String::new() };
+            let counted =
+                if total > 0 { format!(", {done} of {total} segments spoken") } else { String::new() };
             remark(format_args!("{}: {}{counted}{left}", self.name, doing(&event.data.stage)));
         }
     }
@@ -101,7 +108,7 @@ impl Line {
         let took = clock(self.started.elapsed());
         match &self.bar {
             Some(bar) => {
-                bar.set_style(style("  {prefix:30!} {msg}"));
+                bar.set_style(style(ENDED));
                 bar.finish_with_message(format!("{state} after {took}"));
             }
             None => remark(format_args!("{}: {state} after {took}", self.name)),
@@ -138,7 +145,11 @@ mod tests {
     #[test]
     fn what_is_left_follows_from_the_pace() {
         let check = |done, total, expected: Option<u64>| {
-            assert_eq!(left(Duration::from_secs(30), done, total), expected.map(Duration::from_secs), "{done}/{total}");
+            assert_eq!(
+                left(Duration::from_secs(30), done, total),
+                expected.map(Duration::from_secs),
+                "{done}/{total}"
+            );
         };
         check(0, 10, None);
         check(3, 10, Some(70));
@@ -148,12 +159,7 @@ mod tests {
 
     #[test]
     fn templates_are_valid() {
-        for template in [
-            "{spinner} {prefix:30!} {msg}",
-            "{spinner} {msg} {elapsed}",
-            "{spinner} {prefix:30!} {bar:24} {pos:>3}/{len} {elapsed} {msg}",
-            "  {prefix:30!} {msg}",
-        ] {
+        for template in [NAMED, WAITING, COUNTING, ENDED] {
             ProgressStyle::with_template(template).unwrap();
         }
     }

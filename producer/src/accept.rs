@@ -112,7 +112,10 @@ impl Acceptor {
         let (sender, receiver) = mpsc::channel(env.config.producer.max_in_flight.max(1));
         let store = Store::new(&env.config.database, "producer accept", 1)?;
         let lease = Lease { renewed: Instant::now(), confirmed: 0, reserved: 0 };
-        Ok((Acceptor { env, ledger, store, receiver, clock: VirtualClock::default(), lease }, Intake { sender }))
+        Ok((
+            Acceptor { env, ledger, store, receiver, clock: VirtualClock::default(), lease },
+            Intake { sender },
+        ))
     }
 
     /// Until `stop`; then answers what has been handed in, and gives up the lease.
@@ -148,10 +151,17 @@ impl Acceptor {
         metrics::histogram!("podfleet_accept_batch_size").record(as_f64(prepared.len()));
         match self.store(&prepared).await {
             Ok(stored) => self.answer(prepared, stored),
-            Err(error) if batch::is_poison(&error) && prepared.len() > 1 => self.accept_each_alone(prepared).await,
+            Err(error) if batch::is_poison(&error) && prepared.len() > 1 => {
+                self.accept_each_alone(prepared).await
+            }
             Err(error) => {
-                tracing::error!(error = format!("{error:#}"), requests = prepared.len(), "requests could not be accepted");
-                let refusal = if batch::is_poison(&error) { Refusal::Unstorable } else { Refusal::Unavailable };
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    requests = prepared.len(),
+                    "requests could not be accepted"
+                );
+                let refusal =
+                    if batch::is_poison(&error) { Refusal::Unstorable } else { Refusal::Unavailable };
                 refuse_all(prepared, &refusal);
             }
         }
@@ -185,7 +195,14 @@ impl Acceptor {
         }
         let mut client = self.store.client().await?;
         let mut reserved = Vec::new();
-        let work = batch::transaction(&self.env, &self.ledger, &mut client, &mut self.clock, prepared, &mut reserved);
+        let work = batch::transaction(
+            &self.env,
+            &self.ledger,
+            &mut client,
+            &mut self.clock,
+            prepared,
+            &mut reserved,
+        );
         let result = within(work).await;
         self.lease.reserved = reserved.last().copied().unwrap_or(self.lease.reserved);
         match &result {
@@ -258,7 +275,10 @@ impl Acceptor {
         if self.lease.reserved > 0
             && let Err(error) = self.checkpoint(true).await
         {
-            tracing::warn!(error = format!("{error:#}"), "the lease of this publisher could not be given up; it ends by itself");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the lease of this publisher could not be given up; it ends by itself"
+            );
         }
         Ok(())
     }
@@ -277,7 +297,9 @@ fn refuse_all(prepared: impl IntoIterator<Item = Prepared>, refusal: &Refusal) {
 }
 
 async fn within<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::time::timeout(TRANSACTION, work).await.context("PostgreSQL did not finish a transaction in 15 s")?
+    tokio::time::timeout(TRANSACTION, work)
+        .await
+        .context("PostgreSQL did not finish a transaction in 15 s")?
 }
 
 #[allow(clippy::cast_precision_loss)]

@@ -29,7 +29,9 @@ pub(crate) async fn cancel(store: &Store, tenant: &str, id: Uuid) -> anyhow::Res
             match podcast.state {
                 PodcastState::Running => {}
                 PodcastState::Cancelled => return Ok(Cancelled::Before),
-                ended @ (PodcastState::Completed | PodcastState::Failed) => return Ok(Cancelled::TooLate(ended)),
+                ended @ (PodcastState::Completed | PodcastState::Failed) => {
+                    return Ok(Cancelled::TooLate(ended));
+                }
             }
             podcast.state = PodcastState::Cancelled;
             let event = events::next(podcast, "cancelled");

@@ -47,7 +47,8 @@ impl Clerk {
             Err((faults, result)) => (result, self.refuse(&delivery, &caller, &faults).await),
         };
         metrics::counter!("podfleet_requests_total", "via" => "amqp", "result" => result).increment(1);
-        metrics::histogram!("podfleet_accept_duration_seconds", "via" => "amqp").record(started.elapsed().as_secs_f64());
+        metrics::histogram!("podfleet_accept_duration_seconds", "via" => "amqp")
+            .record(started.elapsed().as_secs_f64());
         settled
     }
 
@@ -68,10 +69,11 @@ impl Clerk {
             return Ok(Err((vec![Fault { field: "body".into(), reason, remedy }], "refused")));
         }
         let now = Timestamp::now();
-        let accepted = match request::accept(&delivery.data, &self.config, now, since(&delivery.properties, now)) {
-            Ok(accepted) => accepted,
-            Err(faults) => return Ok(Err((faults, "refused"))),
-        };
+        let accepted =
+            match request::accept(&delivery.data, &self.config, now, since(&delivery.properties, now)) {
+                Ok(accepted) => accepted,
+                Err(faults) => return Ok(Err((faults, "refused"))),
+            };
         let submission = Submission {
             accepted,
             caller: caller.clone(),
@@ -82,13 +84,25 @@ impl Clerk {
             Ok(receipt) => Ok((receipt.podcast, if receipt.replayed { "replayed" } else { "accepted" })),
             Err(refusal @ Refusal::Conflict { .. }) => {
                 let remedy = "Send another request under another message_id";
-                Err((vec![Fault { field: "message_id".into(), reason: refusal.to_string(), remedy: remedy.into() }], "conflict"))
+                Err((
+                    vec![Fault {
+                        field: "message_id".into(),
+                        reason: refusal.to_string(),
+                        remedy: remedy.into(),
+                    }],
+                    "conflict",
+                ))
             }
             Err(refusal @ Refusal::Unstorable) => {
                 let remedy = "Look for characters that are not text";
-                Err((vec![Fault { field: "body".into(), reason: refusal.to_string(), remedy: remedy.into() }], "unstorable"))
+                Err((
+                    vec![Fault { field: "body".into(), reason: refusal.to_string(), remedy: remedy.into() }],
+                    "unstorable",
+                ))
             }
-            Err(refusal @ (Refusal::Unavailable | Refusal::Overloaded)) => bail!("a request was not accepted: {refusal}"),
+            Err(refusal @ (Refusal::Unavailable | Refusal::Overloaded)) => {
+                bail!("a request was not accepted: {refusal}")
+            }
         })
     }
 
@@ -110,7 +124,8 @@ impl Clerk {
         if let Some(id) = message_id {
             properties = properties.with_message_id(id.clone());
         }
-        let confirm = amqp::publish(&self.dead, DEAD_EXCHANGE, "", &delivery.data, properties, self.timeout).await?;
+        let confirm =
+            amqp::publish(&self.dead, DEAD_EXCHANGE, "", &delivery.data, properties, self.timeout).await?;
         amqp::confirmed(confirm, self.timeout).await.context("setting a refused request aside")?;
         self.reply(delivery, &json!({"accepted": false, "errors": faults})).await?;
         let told = json!({"tenant": caller.tenant, "message_id": message_id.map(|id| id.as_str()), "errors": faults});
@@ -129,8 +144,13 @@ impl Clerk {
             properties = properties.with_correlation_id(id.clone());
         }
         let body = serde_json::to_vec(answer)?;
-        let publish =
-            self.replies.basic_publish("".into(), to.clone(), BasicPublishOptions::default(), &body, properties);
+        let publish = self.replies.basic_publish(
+            "".into(),
+            to.clone(),
+            BasicPublishOptions::default(),
+            &body,
+            properties,
+        );
         amqp::bounded(self.timeout, "answering a request", publish).await.map(drop)
     }
 }
@@ -149,14 +169,20 @@ fn is_name(name: &str) -> bool {
 }
 
 fn message_id(properties: &BasicProperties) -> Result<String, Fault> {
-    let fault = |reason: &str| Fault {
+    let fault = |reason: &str| {
+        Fault {
         field: "message_id".into(),
         reason: reason.into(),
         remedy: "Set the property message_id to a unique text of 1 to 255 visible ASCII characters; it is the idempotency key"
             .into(),
+    }
     };
     let id = properties.message_id().as_ref().ok_or_else(|| fault("the message has none"))?;
-    if checks::is_idempotency_key(id.as_str()) { Ok(id.as_str().to_owned()) } else { Err(fault("it is not usable as a key")) }
+    if checks::is_idempotency_key(id.as_str()) {
+        Ok(id.as_str().to_owned())
+    } else {
+        Err(fault("it is not usable as a key"))
+    }
 }
 
 /// When the deadline began to run: when the message was sent, as far as its sender says so and that is not in the future.

@@ -82,7 +82,12 @@ pub async fn run(
     behind.spawn(watch_database(env.clone(), answered.clone()));
     behind.spawn(upkeep(metrics.clone(), answered.clone()));
     let mut front = JoinSet::new();
-    front.spawn(http::serve(listener, http::App::new(env.clone(), intake.clone()), metrics, shutdown.clone()));
+    front.spawn(http::serve(
+        listener,
+        http::App::new(env.clone(), intake.clone()),
+        metrics,
+        shutdown.clone(),
+    ));
     front.spawn(supervise(env.clone(), intake, shutdown.clone()));
     front.spawn(live::run(env, shutdown.clone()));
     let ended = tokio::select! {
@@ -118,7 +123,11 @@ async fn supervise(env: Arc<Env>, intake: accept::Intake, shutdown: Cancellation
             reconnect.reset();
         }
         let delay = reconnect.next_delay();
-        tracing::warn!(error = format!("{error:#}"), ?delay, "the producer's session ended; building another");
+        tracing::warn!(
+            error = format!("{error:#}"),
+            ?delay,
+            "the producer's session ended; building another"
+        );
         metrics::counter!("podfleet_sessions_ended_total", "role" => "producer").increment(1);
         tokio::select! {
             () = tokio::time::sleep(delay) => {}

@@ -131,7 +131,8 @@ impl Hub {
                 for watcher in watchers.iter_mut() {
                     watcher.reading = watcher.sender.capacity() > 0;
                 }
-                let seq = watchers.iter().filter(|watcher| watcher.reading).map(|watcher| watcher.seq).min()?;
+                let seq =
+                    watchers.iter().filter(|watcher| watcher.reading).map(|watcher| watcher.seq).min()?;
                 Some((*podcast, seq))
             })
             .unzip()
@@ -223,11 +224,19 @@ mod tests {
     use super::*;
 
     fn event(podcast: Uuid, seq: i64, name: &str) -> Event {
-        Event { podcast, seq, at: jiff::Timestamp::UNIX_EPOCH, event: name.into(), data: serde_json::Value::Null }
+        Event {
+            podcast,
+            seq,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            event: name.into(),
+            data: serde_json::Value::Null,
+        }
     }
 
     fn taken(watch: &mut Watch) -> Vec<(i64, bool)> {
-        std::iter::from_fn(|| watch.receiver.try_recv().ok()).map(|notice| (notice.event.seq, notice.last)).collect()
+        std::iter::from_fn(|| watch.receiver.try_recv().ok())
+            .map(|notice| (notice.event.seq, notice.last))
+            .collect()
     }
 
     #[test]
@@ -253,7 +262,10 @@ mod tests {
         let (hub, podcast, now) = (Hub::default(), Uuid::nil(), Instant::now());
         let mut watch = hub.watch(podcast, 0, 3).unwrap();
         hub.begin(true, now);
-        hub.deliver((1..=3).map(|seq| event(podcast, seq, if seq == 2 { "failed" } else { "progress" })).collect(), now);
+        hub.deliver(
+            (1..=3).map(|seq| event(podcast, seq, if seq == 2 { "failed" } else { "progress" })).collect(),
+            now,
+        );
         assert_eq!(taken(&mut watch), [(1, false), (2, false), (3, false)]);
     }
 

@@ -34,19 +34,32 @@ pub(crate) async fn run(env: &Env, intake: &Intake, shutdown: &CancellationToken
     let publishing = amqp::connect(&env.config.broker, "producer publish").await?;
     let consuming = amqp::connect(&env.config.broker, "producer consume").await?;
     let mut tasks = JoinSet::new();
-    let opened = tokio::time::timeout(OPENING, Session::open(env, intake, &publishing, &consuming, &mut tasks));
-    let result = match opened.await.context("the broker did not answer in time").flatten() {
+    let opened =
+        tokio::time::timeout(OPENING, Session::open(env, intake, &publishing, &consuming, &mut tasks));
+    let opened = opened.await.context("the broker did not answer in time").and_then(|opened| opened);
+    let mut result = match opened {
         Ok(session) => session.serve(shutdown, &mut tasks).await,
         Err(error) => Err(error),
     };
+    if result.is_ok() {
+        result = confirms(&mut tasks, timeout).await;
+    }
     amqp::close(&consuming, timeout).await;
     amqp::close(&publishing, timeout).await;
-    // The confirms that are still waited for fail with the connection, and are in the ledger as such only then.
-    let confirms = tokio::time::timeout(timeout + Duration::from_secs(1), tasks.join_next()).await;
+    if result.is_err() {
+        // What was still waited for fails with the connection, and stands in the ledger as failed only after that.
+        confirms(&mut tasks, timeout).await.ok();
+    }
     tasks.shutdown().await;
-    match (result, confirms) {
-        (Ok(()), Ok(Some(ended))) => ended?,
-        (result, _) => result,
+    result
+}
+
+/// Waits until every confirm of the session is in the ledger, one way or the other.
+async fn confirms(tasks: &mut JoinSet<anyhow::Result<()>>, timeout: Duration) -> anyhow::Result<()> {
+    match tokio::time::timeout(timeout + Duration::from_secs(1), tasks.join_next()).await {
+        Ok(Some(ended)) => ended?,
+        Ok(None) => Ok(()),
+        Err(_) => bail!("the broker did not confirm in time"),
     }
 }
 

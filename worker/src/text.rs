@@ -41,7 +41,9 @@ pub fn separator(language: &str) -> &'static str {
 /// Headings and list items end without a full stop; said aloud they need one, or they run into what follows.
 pub fn with_full_stop(text: &str, language: &str) -> Sentence {
     let stop = if separator(language).is_empty() { "。" } else { "." };
-    if text.ends_with(char::is_alphanumeric) || text.ends_with([')', '%', '\'', '’', '"', '”']) && !ends_closed(text) {
+    if text.ends_with(char::is_alphanumeric)
+        || text.ends_with([')', '%', '\'', '’', '"', '”']) && !ends_closed(text)
+    {
         format!("{text}{stop}")
     } else {
         text.to_owned()

@@ -36,7 +36,8 @@ pub(crate) async fn follow(
             Err(error) if is_final(&error) => return Err(error),
             Err(error) => {
                 if away_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                    let advice = format!("the podcast goes on without us; `podfleet watch {id}` follows it again");
+                    let advice =
+                        format!("the podcast goes on without us; `podfleet watch {id}` follows it again");
                     return Err(error.context(advice));
                 }
             }
@@ -122,7 +123,10 @@ mod tests {
         let running = r#"{"id": "00000000-0000-0000-0000-000000000000", "state": "running", "created_at": "2026-01-01T00:00:00Z"}"#;
         let (ended, seen, requests) = followed(vec![
             format!("{HEAD}{}{}", event(1, "accepted"), event(2, "progress")),
-            format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{running}", running.len()),
+            format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{running}",
+                running.len()
+            ),
             format!("{HEAD}{}{}", event(2, "progress"), event(3, "completed")),
         ])
         .await;
@@ -134,8 +138,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_is_restarting_is_waited_for() {
-        let away = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned();
-        let (ended, seen, _) = followed(vec![String::new(), away, format!("{HEAD}{}", event(5, "failed"))]).await;
+        let away =
+            "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned();
+        let (ended, seen, _) =
+            followed(vec![String::new(), away, format!("{HEAD}{}", event(5, "failed"))]).await;
         ended.unwrap();
         assert_eq!(seen, [5]);
     }

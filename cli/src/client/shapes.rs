@@ -93,7 +93,8 @@ pub(crate) struct Trouble {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Page {
     pub(crate) podcasts: Vec<serde_json::Value>,
-    pub(crate) next_cursor: Option<String>,
+    #[serde(alias = "next_cursor")]
+    pub(crate) next: Option<String>,
 }
 
 /// One event of a podcast.
@@ -172,7 +173,8 @@ mod tests {
     #[test]
     fn a_failure_is_one_sentence() {
         let failure: PodcastFailure =
-            serde_json::from_value(json!({ "class": "timeout", "stage": "tts", "message": "no answer" })).unwrap();
+            serde_json::from_value(json!({ "class": "timeout", "stage": "tts", "message": "no answer" }))
+                .unwrap();
         assert_eq!(failure.to_string(), "tts: no answer (timeout)");
     }
 }

@@ -90,7 +90,8 @@ async fn copy(client: &Client, address: &str, to: &mut impl Write) -> anyhow::Re
 pub(crate) fn file_name(title: &str) -> String {
     let mut name = String::new();
     for character in title.chars() {
-        let next = if character.is_alphanumeric() || matches!(character, '_' | '.') { character } else { '-' };
+        let next =
+            if character.is_alphanumeric() || matches!(character, '_' | '.') { character } else { '-' };
         // No hidden files, no `..`, no rows of hyphens.
         if next.is_alphanumeric() || next == '_' || !(name.is_empty() || name.ends_with(['-', '.'])) {
             name.push(next);

@@ -15,9 +15,9 @@ const PAGE: usize = 100;
 pub(crate) async fn run(options: List) -> anyhow::Result<()> {
     let client = Client::new(&options.server)?;
     let limit = usize::try_from(options.limit)?;
-    let (podcasts, next_cursor) = fetch(&client, options.state.as_deref(), limit).await?;
+    let (podcasts, next) = fetch(&client, options.state.as_deref(), limit).await?;
     if options.server.json {
-        return print_json(&json!({ "podcasts": podcasts, "next_cursor": next_cursor }));
+        return print_json(&json!({ "podcasts": podcasts, "next": next }));
     }
     if podcasts.is_empty() {
         remark("there are no such podcasts");
@@ -26,14 +26,21 @@ pub(crate) async fn run(options: List) -> anyhow::Result<()> {
     let podcasts: Vec<Podcast> =
         serde_json::from_value(Value::Array(podcasts)).context("reading the server's answer")?;
     let now = Timestamp::now();
-    print(columns(&["ID", "STATE", "TITLE", "LENGTH", "ASKED FOR"], podcasts.iter().map(|p| row(p, now)).collect()))?;
-    if next_cursor.is_some() {
+    print(columns(
+        &["ID", "STATE", "TITLE", "LENGTH", "ASKED FOR"],
+        podcasts.iter().map(|p| row(p, now)).collect(),
+    ))?;
+    if next.is_some() {
         remark(format_args!("there are more; `--limit {}` shows them", limit * 5));
     }
     Ok(())
 }
 
-async fn fetch(client: &Client, state: Option<&str>, limit: usize) -> anyhow::Result<(Vec<Value>, Option<String>)> {
+async fn fetch(
+    client: &Client,
+    state: Option<&str>,
+    limit: usize,
+) -> anyhow::Result<(Vec<Value>, Option<String>)> {
     let mut podcasts = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
@@ -43,10 +50,11 @@ async fn fetch(client: &Client, state: Option<&str>, limit: usize) -> anyhow::Re
                 path.push_str(&format!("&{name}={value}"));
             }
         }
-        let page: Page = serde_json::from_value(client.get(&path).await?).context("reading the server's answer")?;
+        let page: Page =
+            serde_json::from_value(client.get(&path).await?).context("reading the server's answer")?;
         let empty = page.podcasts.is_empty();
         podcasts.extend(page.podcasts);
-        cursor = page.next_cursor;
+        cursor = page.next;
         if empty || cursor.is_none() || podcasts.len() >= limit {
             return Ok((podcasts, cursor));
         }
@@ -76,13 +84,20 @@ mod tests {
     fn a_row_tells_what_matters_now() {
         let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
         let check = |more: Value, expected: [&str; 4]| {
-            let mut value = json!({ "id": uuid::Uuid::nil(), "created_at": "2026-01-01T00:00:00Z", "title": "조수" });
+            let mut value =
+                json!({ "id": uuid::Uuid::nil(), "created_at": "2026-01-01T00:00:00Z", "title": "조수" });
             value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             assert_eq!(row(&serde_json::from_value(value).unwrap(), now)[1..], expected);
         };
         let progress = json!({ "segments_total": 12, "segments_done": 3 });
         check(json!({ "state": "running", "stage": "outline" }), ["outline", "조수", "", "1 min ago"]);
-        check(json!({ "state": "running", "stage": "tts", "progress": progress }), ["tts 3/12", "조수", "", "1 min ago"]);
-        check(json!({ "state": "completed", "duration_ms": 61_000 }), ["completed", "조수", "1:01", "1 min ago"]);
+        check(
+            json!({ "state": "running", "stage": "tts", "progress": progress }),
+            ["tts 3/12", "조수", "", "1 min ago"],
+        );
+        check(
+            json!({ "state": "completed", "duration_ms": 61_000 }),
+            ["completed", "조수", "1:01", "1 min ago"],
+        );
     }
 }

@@ -59,7 +59,11 @@ fn render(podcast: &Podcast, now: Timestamp) -> String {
 }
 
 fn state(podcast: &Podcast) -> String {
-    if podcast.is_finished() { podcast.state.clone() } else { format!("{}, at {}", podcast.state, podcast.stage) }
+    if podcast.is_finished() {
+        podcast.state.clone()
+    } else {
+        format!("{}, at {}", podcast.state, podcast.stage)
+    }
 }
 
 fn progress(podcast: &Podcast) -> String {
@@ -76,7 +80,8 @@ fn progress(podcast: &Podcast) -> String {
 
 pub(crate) fn audio(episode: &Episode) -> String {
     #[allow(clippy::cast_precision_loss)]
-    let mut parts = vec![format!("{:.1} MB", episode.bytes as f64 / 1e6), format!("{} segments", episode.segments)];
+    let mut parts =
+        vec![format!("{:.1} MB", episode.bytes as f64 / 1e6), format!("{} segments", episode.segments)];
     parts.extend(episode.lufs.map(|lufs| format!("{lufs:.1} LUFS")));
     parts.extend(episode.true_peak_dbtp.map(|peak| format!("true peak {peak:.1} dBTP")));
     parts.join(", ")
@@ -130,7 +135,9 @@ mod tests {
         assert!(text.contains("2 of 3 chapters written, 4 of 10 segments spoken"), "{text}");
         assert!(text.contains("about 1 min 30 s"), "{text}");
         assert!(
-            text.contains("tts, chapter 2, segment 5: attempt 3 failed: the engine asked to wait; next attempt in 20 s"),
+            text.contains(
+                "tts, chapter 2, segment 5: attempt 3 failed: the engine asked to wait; next attempt in 20 s"
+            ),
             "{text}"
         );
     }
@@ -151,6 +158,9 @@ mod tests {
             "state": "failed", "stage": "end",
             "failure": { "class": "permanent_input", "stage": "script", "message": "no text", "chain": ["it is a table"] }
         }));
-        assert!(text.contains("script: no text (permanent_input)\n             because it is a table"), "{text}");
+        assert!(
+            text.contains("script: no text (permanent_input)\n             because it is a table"),
+            "{text}"
+        );
     }
 }

@@ -33,7 +33,9 @@ fn line(event: &Event) -> String {
             let length = data.duration_ms.map(|ms| clock(Duration::from_millis(ms))).unwrap_or_default();
             format!("completed {} {length}", data.title.as_deref().unwrap_or_default())
         }
-        "failed" => format!("failed    {}", data.failure.as_ref().map(ToString::to_string).unwrap_or_default()),
+        "failed" => {
+            format!("failed    {}", data.failure.as_ref().map(ToString::to_string).unwrap_or_default())
+        }
         other => other.to_owned(),
     };
     format!("{}  {}", local(event.at), what.trim_end())
@@ -54,7 +56,11 @@ mod tests {
         check("accepted", json!({}), "accepted");
         check("progress", json!({ "stage": "outline" }), "outline");
         let progress = json!({ "segments_total": 12, "segments_done": 3 });
-        check("progress", json!({ "stage": "tts", "progress": progress }), "tts       3 of 12 segments spoken");
+        check(
+            "progress",
+            json!({ "stage": "tts", "progress": progress }),
+            "tts       3 of 12 segments spoken",
+        );
         check("completed", json!({ "title": "조수", "duration_ms": 61_000 }), "completed 조수 1:01");
         check("failed", json!({ "failure": { "message": "no text" } }), "failed    no text");
     }

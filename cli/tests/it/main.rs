@@ -1,1 +1,95 @@
-//! integration
+//! The whole fleet, tested from outside: real role processes on real servers that this program starts and stops itself.
+//! Every test has a database, a virtual host, a cache and blobs of its own, so all run in parallel.
+
+mod audio;
+mod bad_input;
+mod claims;
+mod faults;
+mod fleet;
+mod live;
+mod scale;
+mod spine;
+
+use std::process::ExitCode;
+
+use futures_util::future::BoxFuture;
+use libtest_mimic::{Arguments, Trial};
+
+use crate::fleet::Servers;
+
+type Test = fn(&'static Servers) -> BoxFuture<'static, anyhow::Result<()>>;
+
+/// Every test there is.
+const TESTS: &[(&str, Test)] = &[
+    ("spine::an_article_becomes_an_episode", |s| Box::pin(spine::an_article_becomes_an_episode(s))),
+    ("spine::the_same_key_is_the_same_podcast", |s| Box::pin(spine::the_same_key_is_the_same_podcast(s))),
+    ("spine::a_broker_that_is_down_delays_but_loses_nothing", |s| {
+        Box::pin(spine::a_broker_that_is_down_delays_but_loses_nothing(s))
+    }),
+    ("spine::a_cancelled_podcast_stays_cancelled", |s| Box::pin(spine::a_cancelled_podcast_stays_cancelled(s))),
+    ("spine::a_deadline_ends_a_podcast", |s| Box::pin(spine::a_deadline_ends_a_podcast(s))),
+    ("spine::requests_come_over_amqp_too", |s| Box::pin(spine::requests_come_over_amqp_too(s))),
+    ("audio::every_segment_sounds_once_in_order_and_on_time", |s| {
+        Box::pin(audio::every_segment_sounds_once_in_order_and_on_time(s))
+    }),
+    ("audio::without_fades_the_joins_click", |s| Box::pin(audio::without_fades_the_joins_click(s))),
+    ("audio::an_hour_fits_into_little_memory", |s| Box::pin(audio::an_hour_fits_into_little_memory(s))),
+    ("bad_input::http_names_field_reason_and_remedy", |s| Box::pin(bad_input::http_names_field_reason_and_remedy(s))),
+    ("bad_input::amqp_refusals_become_dead_letters", |s| Box::pin(bad_input::amqp_refusals_become_dead_letters(s))),
+    ("bad_input::garbage_in_the_lanes_is_set_aside", |s| Box::pin(bad_input::garbage_in_the_lanes_is_set_aside(s))),
+    ("faults::every_crash_point_is_survived", |s| Box::pin(faults::every_crash_point_is_survived(s))),
+    ("faults::a_killed_worker_loses_nothing", |s| Box::pin(faults::a_killed_worker_loses_nothing(s))),
+    ("faults::a_killed_broker_loses_nothing", |s| Box::pin(faults::a_killed_broker_loses_nothing(s))),
+    ("faults::a_wiped_broker_loses_nothing", |s| Box::pin(faults::a_wiped_broker_loses_nothing(s))),
+    ("faults::a_deleted_lane_comes_back", |s| Box::pin(faults::a_deleted_lane_comes_back(s))),
+    ("faults::throttled_speech_is_retried_and_paid_once", |s| {
+        Box::pin(faults::throttled_speech_is_retried_and_paid_once(s))
+    }),
+    ("live::events_resume_where_they_broke_off", |s| Box::pin(live::events_resume_where_they_broke_off(s))),
+    ("live::health_and_metrics_answer", |s| Box::pin(live::health_and_metrics_answer(s))),
+    ("scale::a_million_waiting_tasks_are_not_read", |s| Box::pin(scale::a_million_waiting_tasks_are_not_read(s))),
+    ("scale::several_of_each_role_give_the_same_result", |s| {
+        Box::pin(scale::several_of_each_role_give_the_same_result(s))
+    }),
+    ("claims::dev_starts_everything_and_leaves_nothing", |s| {
+        Box::pin(claims::dev_starts_everything_and_leaves_nothing(s))
+    }),
+    ("claims::the_client_commands_work", |s| Box::pin(claims::the_client_commands_work(s))),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each test runs a fleet: more at once than this only makes all of them slow.
+    arguments.test_threads.get_or_insert(3);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let runtime: &'static tokio::runtime::Runtime = Box::leak(Box::new(runtime));
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(runtime, None)).exit_code();
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let servers: &'static Servers = match runtime.block_on(Servers::start()) {
+        Ok(servers) => Box::leak(Box::new(servers)),
+        Err(error) => {
+            eprintln!("the servers for the tests did not start: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let conclusion = libtest_mimic::run(&arguments, trials(runtime, Some(servers)));
+    if let Err(error) = runtime.block_on(servers.stop()) {
+        eprintln!("the servers for the tests did not stop: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
+}
+
+fn trials(runtime: &'static tokio::runtime::Runtime, servers: Option<&'static Servers>) -> Vec<Trial> {
+    TESTS
+        .iter()
+        .map(|(name, test)| {
+            Trial::test(*name, move || {
+                let servers = servers.ok_or("no servers")?;
+                runtime.block_on(test(servers)).map_err(|error| format!("{error:#}").into())
+            })
+        })
+        .collect()
+}

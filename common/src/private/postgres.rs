@@ -154,7 +154,8 @@ impl Postgres {
     async fn initialise(&self) -> anyhow::Result<()> {
         // What an interrupted initdb left is not a database.
         self.home.clear()?;
-        let secret = self.folder.join("initdb-password");
+        // Beside the cluster: where the server's user may write it may also read.
+        let secret = self.home.cluster().with_extension("password");
         write_private(&secret, &self.password)?;
         self.home.give(&secret)?;
         let mut command = self.home.command("initdb")?;

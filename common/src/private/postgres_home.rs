@@ -1,12 +1,12 @@
 //! Where a private PostgreSQL keeps its data, with which programs, and as whom: it refuses to run as root.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use nix::unistd::{User, chown, geteuid};
 
 use super::census;
@@ -176,7 +176,17 @@ impl Home {
 
     fn make_cluster_folder(&self) -> anyhow::Result<()> {
         let cannot = || format!("cannot prepare {}", self.cluster.display());
-        fs::create_dir_all(&self.cluster).with_context(cannot)?;
+        if let Err(error) = fs::create_dir(&self.cluster) {
+            let found = fs::symlink_metadata(&self.cluster).map_err(|_| error).with_context(cannot)?;
+            // In /var/tmp anybody could have put something here, such as a link to a folder that is not ours to give.
+            let server = self.user.as_ref().map(|user| user.uid.as_raw());
+            let ours = found.uid() == geteuid().as_raw() || Some(found.uid()) == server;
+            ensure!(
+                found.is_dir() && ours,
+                "{} is not a folder of our own; remove it",
+                self.cluster.display()
+            );
+        }
         fs::set_permissions(&self.cluster, fs::Permissions::from_mode(0o700)).with_context(cannot)?;
         self.give(&self.cluster).with_context(cannot)
     }

@@ -182,11 +182,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.pid().is_some() {
-            self.kill_all();
-        }
+        let killed = if self.pid().is_some() { self.kill_all() } else { Vec::new() };
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
+        }
+        // Killed processes are gone in milliseconds; this blocks so long, so that nothing is left when it returns.
+        let deadline = std::time::Instant::now() + Duration::from_secs(2);
+        while killed.iter().any(|pid| census::is_alive(*pid)) && std::time::Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::NoTls;
 
@@ -184,41 +184,4 @@ async fn a_killed_owner_takes_its_servers_along_and_their_data_is_found_again() 
     assert_eq!(query(&postgres.url(), "SELECT n FROM kept").await.unwrap(), ["9"]);
     drop(postgres);
     nothing_survives(&data);
-}
-
-#[tokio::test]
-#[ignore = "TEMPORARY"]
-async fn zz_times() {
-    let folder = tempfile::tempdir().unwrap();
-    for round in ["new", "again", "again"] {
-        let t = Instant::now();
-        let data = folder.path();
-        let (a, b, c) = tokio::try_join!(
-            async { RabbitMq::start(data).await.map(|s| (s, t.elapsed())) },
-            async { Postgres::start(data).await.map(|s| (s, t.elapsed())) },
-            async { Redis::start(data).await.map(|s| (s, t.elapsed())) }
-        )
-        .unwrap();
-        println!("{round} start: rabbit {:?} pg {:?} redis {:?}", a.1, b.1, c.1);
-        let (mut a, mut b, mut c) = (a.0, b.0, c.0);
-        macro_rules! t {
-            ($n:expr, $e:expr) => {
-                let t = Instant::now();
-                $e.await.unwrap();
-                println!("  {} {:?}", $n, t.elapsed());
-            };
-        }
-        t!("create_db2", b.create_database(&format!("e_{}", fastrand::u32(..))));
-        t!("create_vhost", a.create_vhost("x"));
-        t!("create_database", b.create_database(&format!("d_{}", fastrand::u32(..))));
-        t!("kill rabbit", a.kill());
-        t!("restart rabbit", a.restart());
-        t!("kill pg", b.kill());
-        t!("restart pg", b.restart());
-        t!("kill redis", c.kill());
-        t!("restart redis", c.restart());
-        t!("stop rabbit", a.stop());
-        t!("stop pg", b.stop());
-        t!("stop redis", c.stop());
-    }
 }

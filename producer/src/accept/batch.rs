@@ -81,7 +81,8 @@ async fn prepare_one(
     let text = accepted.request.source.as_mut().and_then(|source| source.text.take());
     let source = match text {
         Some(text) if text.len() > INLINE_BYTES => {
-            let key = blobs::key(&caller.tenant, "source", blake3::hash(text.as_bytes()).to_hex().as_str(), "txt");
+            let key =
+                blobs::key(&caller.tenant, "source", blake3::hash(text.as_bytes()).to_hex().as_str(), "txt");
             env.blobs.put_if_absent(&key, text.into_bytes().into()).await?;
             Some(TextRef::Blob(key))
         }
@@ -188,7 +189,8 @@ async fn rank(
 
 /// Somebody was first with this key: perhaps long ago, perhaps in this very batch.
 async fn existing(tx: &Transaction<'_>, one: &Prepared) -> anyhow::Result<Answer> {
-    let key = one.idempotency_key.as_deref().context("a podcast without an idempotency key met a conflict")?;
+    let key =
+        one.idempotency_key.as_deref().context("a podcast without an idempotency key met a conflict")?;
     let (podcast, hash) = podcasts::by_idempotency_key(tx, &one.caller.tenant, key)
         .await?
         .context("the podcast of an idempotency key vanished")?;
@@ -235,7 +237,9 @@ fn first_event(one: &Prepared) -> NewEvent {
 /// Whether the database refuses what it was given, rather than being out of reach: a data exception (class 22), a broken
 /// constraint (23), a row beyond a limit (54).
 pub(super) fn is_poison(error: &anyhow::Error) -> bool {
-    let code: Option<&SqlState> =
-        error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).and_then(|error| error.code());
+    let code: Option<&SqlState> = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>())
+        .and_then(|error| error.code());
     code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)))
 }

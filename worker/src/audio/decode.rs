@@ -5,8 +5,8 @@ use std::io::Cursor;
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::audio::AudioDecoderOptions;
 use symphonia::core::errors::Error;
+use symphonia::core::formats::TrackType;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
 
 use super::resample::Resampler;
@@ -101,7 +101,7 @@ fn read<T: AsRef<[u8]> + Send + Sync>(source: Cursor<T>) -> Result<Decoded, Reje
         .make_audio_decoder(params, &AudioDecoderOptions::default().gapless(false))
         .map_err(rejected)?;
     let mut mono = Mono::default();
-    while let Some(packet) = next_packet(format.as_mut())? {
+    while let Some(packet) = format.next_packet().map_err(rejected)? {
         if packet.track_id == track_id {
             mono.add(decoder.decode(&packet).map_err(rejected)?)?;
         }
@@ -109,19 +109,12 @@ fn read<T: AsRef<[u8]> + Send + Sync>(source: Cursor<T>) -> Result<Decoded, Reje
     mono.finish()
 }
 
-fn next_packet(format: &mut dyn FormatReader) -> Result<Option<symphonia::core::packet::Packet>, Rejected> {
-    match format.next_packet() {
-        Err(Error::IoError(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Err(Rejected::Truncated("it stops in the middle of a packet".into()))
-        }
-        other => other.map_err(rejected),
-    }
-}
-
 fn rejected(error: Error) -> Rejected {
     match error {
         Error::Unsupported(what) => Rejected::Unsupported(format!("a file that uses {what}")),
-        Error::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Rejected::Empty,
+        Error::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Rejected::Truncated("it stops before its audio is complete".into())
+        }
         other => Rejected::Damaged(other.to_string()),
     }
 }

@@ -43,6 +43,11 @@ pub fn srt(cues: &[Cue]) -> String {
 /// Transcript JSON, version 1.0.0 (Podcasting 2.0); times are in seconds.
 pub fn json(cues: &[Cue]) -> String {
     #[derive(Serialize)]
+    struct Transcript<'a> {
+        version: &'static str,
+        segments: Vec<Segment<'a>>,
+    }
+    #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Segment<'a> {
         speaker: &'a str,
@@ -50,7 +55,7 @@ pub fn json(cues: &[Cue]) -> String {
         end_time: f64,
         body: &'a str,
     }
-    let segments: Vec<Segment<'_>> = cues
+    let segments = cues
         .iter()
         .map(|cue| Segment {
             speaker: &cue.speaker,
@@ -59,7 +64,7 @@ pub fn json(cues: &[Cue]) -> String {
             body: &cue.text,
         })
         .collect();
-    serde_json::json!({ "version": "1.0.0", "segments": segments }).to_string()
+    document(&Transcript { version: "1.0.0", segments })
 }
 
 /// For reading: chapter titles as headings, then who says what.
@@ -78,14 +83,24 @@ pub fn text(cues: &[Cue], marks: &[Mark]) -> String {
 /// Chapters JSON, version 1.2.0 (Podcasting 2.0, `application/json+chapters`); times are in seconds.
 pub fn chapters(marks: &[Mark]) -> String {
     #[derive(Serialize)]
+    struct Chapters<'a> {
+        version: &'static str,
+        chapters: Vec<Chapter<'a>>,
+    }
+    #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Chapter<'a> {
         start_time: f64,
         title: &'a str,
     }
-    let chapters: Vec<Chapter<'_>> =
+    let chapters =
         marks.iter().map(|mark| Chapter { start_time: seconds(mark.start_ms), title: &mark.title }).collect();
-    serde_json::json!({ "version": "1.2.0", "chapters": chapters }).to_string()
+    document(&Chapters { version: "1.2.0", chapters })
+}
+
+/// Strings and finite numbers under string keys always have a JSON form.
+fn document(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// A cue must end after it starts.

@@ -32,11 +32,11 @@ const TAKES: [i32; 5] = [0, -8, 8, -16, 16];
 /// Primary tags that the program has a voice of its own for. Chinese, Cantonese and Japanese are left out although it
 /// lists them: it cannot read their characters.
 const LANGUAGES: &[&str] = &[
-    "af", "am", "an", "ar", "as", "az", "ba", "be", "bg", "bn", "bs", "ca", "cs", "cy", "da", "de", "el", "en", "eo", "es",
-    "et", "eu", "fa", "fi", "fr", "ga", "gd", "gn", "gu", "haw", "he", "hi", "hr", "ht", "hu", "hy", "ia", "id", "is", "it",
-    "ka", "kk", "kn", "ko", "ku", "ky", "la", "lb", "lt", "lv", "mi", "mk", "ml", "mr", "ms", "mt", "my", "nb", "ne", "nl",
-    "or", "pa", "pl", "pt", "ro", "ru", "sd", "si", "sk", "sl", "sq", "sr", "sv", "sw", "ta", "te", "th", "tk", "tr", "tt",
-    "ug", "uk", "ur", "uz", "vi",
+    "af", "am", "an", "ar", "as", "az", "ba", "be", "bg", "bn", "bs", "ca", "cs", "cy", "da", "de", "el",
+    "en", "eo", "es", "et", "eu", "fa", "fi", "fr", "ga", "gd", "gn", "gu", "haw", "he", "hi", "hr", "ht",
+    "hu", "hy", "ia", "id", "is", "it", "ka", "kk", "kn", "ko", "ku", "ky", "la", "lb", "lt", "lv", "mi",
+    "mk", "ml", "mr", "ms", "mt", "my", "nb", "ne", "nl", "or", "pa", "pl", "pt", "ro", "ru", "sd", "si",
+    "sk", "sl", "sq", "sr", "sv", "sw", "ta", "te", "th", "tk", "tr", "tt", "ug", "uk", "ur", "uz", "vi",
 ];
 
 /// The program where it was found, with what its settings allow.
@@ -51,11 +51,16 @@ impl Espeak {
     /// Looks for the program on `PATH`. The error says how to install it.
     pub fn find(settings: &Engine) -> anyhow::Result<Espeak> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let program = std::env::split_paths(&path).map(|folder| folder.join(PROGRAM)).find(|file| is_executable(file));
+        let program =
+            std::env::split_paths(&path).map(|folder| folder.join(PROGRAM)).find(|file| is_executable(file));
         let program = program.ok_or_else(|| {
             anyhow::anyhow!("{PROGRAM} is not on PATH, and the espeak engine speaks with it: run `make setup` to install it")
         })?;
-        Ok(Espeak { program, timeout: Duration::from_millis(settings.timeout_ms), settings: settings.clone() })
+        Ok(Espeak {
+            program,
+            timeout: Duration::from_millis(settings.timeout_ms),
+            settings: settings.clone(),
+        })
     }
 
     async fn run(&self, voice: &str, speed: i32, text: &str) -> Result<Output, Failure> {
@@ -78,26 +83,39 @@ impl Espeak {
         let ((), audio, errors) = tokio::join!(write, read(stdout, MAX_OUTPUT), read(stderr, MAX_ERRORS));
         let (audio, errors) = (audio?, errors?);
         if audio.len() as u64 >= MAX_OUTPUT {
-            return Err(Failure::permanent_input("the segment is too long: it speaks for more than 20 minutes"));
+            return Err(Failure::permanent_input(
+                "the segment is too long: it speaks for more than 20 minutes",
+            ));
         }
-        let status = child.wait().await.map_err(|error| Failure::transient("waiting for espeak-ng").because(error))?;
+        let status =
+            child.wait().await.map_err(|error| Failure::transient("waiting for espeak-ng").because(error))?;
         Ok(Output { status, audio, errors: String::from_utf8_lossy(&errors).trim().to_owned() })
     }
 }
 
 impl SpeechEngine for Espeak {
-    fn speak<'a>(&'a self, input: &'a SpeechInput, call: &'a Call) -> BoxFuture<'a, Result<Recording, Failure>> {
+    fn speak<'a>(
+        &'a self,
+        input: &'a SpeechInput,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Recording, Failure>> {
         async move {
             let voice = voice(input, &self.settings)?;
             if !is_speakable(&input.text) {
-                return Err(Failure::permanent_input("the segment has nothing to say: it is punctuation only"));
+                return Err(Failure::permanent_input(
+                    "the segment has nothing to say: it is punctuation only",
+                ));
             }
             let text = without_phonemes(&normalise::spoken(&input.text, &input.language));
             let speed = SPEED + TAKES[usize::from(input.take) % TAKES.len()];
             let timeout = self.timeout.min(call.time_left);
-            let output = tokio::time::timeout(timeout, self.run(&voice, speed, &text)).await.map_err(|_| {
-                Failure::timeout(format!("espeak-ng gave no speech within {} ms and was stopped", timeout.as_millis()))
-            })??;
+            let output =
+                tokio::time::timeout(timeout, self.run(&voice, speed, &text)).await.map_err(|_| {
+                    Failure::timeout(format!(
+                        "espeak-ng gave no speech within {} ms and was stopped",
+                        timeout.as_millis()
+                    ))
+                })??;
             let bytes = output.into_audio()?;
             Ok(Recording { bytes, units: input.text.chars().count() as u64 })
         }
@@ -122,7 +140,9 @@ impl Output {
             });
         }
         if self.audio.len() <= EMPTY_WAV {
-            return Err(Failure::permanent_input(format!("espeak-ng said nothing. {}", self.errors).trim_end().to_owned()));
+            return Err(Failure::permanent_input(
+                format!("espeak-ng said nothing. {}", self.errors).trim_end().to_owned(),
+            ));
         }
         Ok(Bytes::from(self.audio))
     }
@@ -132,7 +152,10 @@ impl Output {
 fn voice(input: &SpeechInput, settings: &Engine) -> Result<String, Failure> {
     let language = voice_language(&input.language)?;
     if !settings.speaks(&input.language) {
-        return Err(Failure::permanent_input(format!("the espeak engine is not set up for the language {}", input.language)));
+        return Err(Failure::permanent_input(format!(
+            "the espeak engine is not set up for the language {}",
+            input.language
+        )));
     }
     let variant = input.voice.as_str();
     // It names a file: nothing that could lead out of the program's folder of variants. Unknown ones are ignored there.
@@ -162,7 +185,11 @@ fn voice_language(language: &str) -> Result<String, Failure> {
         ("es", _) => "es-419",
         ("no" | "nn", _) => "nb",
         (primary, _) if LANGUAGES.contains(&primary) => primary,
-        _ => return Err(Failure::permanent_input(format!("espeak does not speak the language \"{language}\""))),
+        _ => {
+            return Err(Failure::permanent_input(format!(
+                "espeak does not speak the language \"{language}\""
+            )));
+        }
     };
     Ok(name.to_owned())
 }

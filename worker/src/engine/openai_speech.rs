@@ -39,8 +39,9 @@ impl OpenAiSpeech {
     /// `name` is the engine's in the configuration: failures begin with it.
     pub fn new(name: &str, settings: &Engine) -> anyhow::Result<OpenAiSpeech> {
         let base = settings.url.as_deref().unwrap_or_default().trim_end_matches('/').trim_end_matches("/v1");
-        let address = reqwest::Url::parse(base)
-            .with_context(|| format!("engines.{name}.url is \"{base}\"; give an address such as http://127.0.0.1:8880"))?;
+        let address = reqwest::Url::parse(base).with_context(|| {
+            format!("engines.{name}.url is \"{base}\"; give an address such as http://127.0.0.1:8880")
+        })?;
         anyhow::ensure!(
             matches!(address.scheme(), "http" | "https"),
             "engines.{name}.url is \"{base}\"; it must begin with http:// or https://"
@@ -69,17 +70,15 @@ impl OpenAiSpeech {
 
     async fn ask(&self, input: &SpeechInput, call: &Call) -> Result<Bytes, Failure> {
         let timeout = self.timeout.min(call.time_left);
-        let mut request = self
-            .http
-            .post(&self.url)
-            .timeout(timeout)
-            .header("Idempotency-Key", &call.idempotency_key)
-            .json(&serde_json::json!({
-                "model": self.model,
-                "input": input.text,
-                "voice": input.voice,
-                "response_format": "wav",
-            }));
+        let mut request =
+            self.http.post(&self.url).timeout(timeout).header("Idempotency-Key", &call.idempotency_key).json(
+                &serde_json::json!({
+                    "model": self.model,
+                    "input": input.text,
+                    "voice": input.voice,
+                    "response_format": "wav",
+                }),
+            );
         if let Some(key) = &self.key
             && let Ok(bearer) = bearer(key)
         {
@@ -94,7 +93,8 @@ impl OpenAiSpeech {
             let failure = answer::refusal(status, &headers, &body, Timestamp::now());
             return Err(self.told(failure, input));
         }
-        let (bytes, whole) = body(&mut response, MAX_ANSWER).await.map_err(|error| self.broken(error, timeout))?;
+        let (bytes, whole) =
+            body(&mut response, MAX_ANSWER).await.map_err(|error| self.broken(error, timeout))?;
         if !whole {
             return Err(self.told(Failure::transient("answered with more than 64 MB for one segment"), input));
         }
@@ -123,11 +123,14 @@ impl OpenAiSpeech {
         // The address may hold a password.
         let error = error.without_url();
         if error.is_connect() {
-            Failure::transient(format!("engine {name} cannot be reached: is its server running?")).because(error)
+            Failure::transient(format!("engine {name} cannot be reached: is its server running?"))
+                .because(error)
         } else if error.is_timeout() {
-            Failure::timeout(format!("engine {name} gave no whole answer within {} ms", timeout.as_millis())).because(error)
+            Failure::timeout(format!("engine {name} gave no whole answer within {} ms", timeout.as_millis()))
+                .because(error)
         } else if error.is_builder() {
-            Failure::permanent_config(format!("engine {name} cannot be asked: the request is not valid HTTP")).because(error)
+            Failure::permanent_config(format!("engine {name} cannot be asked: the request is not valid HTTP"))
+                .because(error)
         } else {
             Failure::transient(format!("engine {name} broke off its answer")).because(error)
         }
@@ -135,7 +138,11 @@ impl OpenAiSpeech {
 }
 
 impl SpeechEngine for OpenAiSpeech {
-    fn speak<'a>(&'a self, input: &'a SpeechInput, call: &'a Call) -> BoxFuture<'a, Result<Recording, Failure>> {
+    fn speak<'a>(
+        &'a self,
+        input: &'a SpeechInput,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Recording, Failure>> {
         async move {
             let bytes = self.ask(input, call).await?;
             Ok(Recording { bytes, units: input.text.chars().count() as u64 })

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn cuts_are_where_a_reader_would_breathe() {
-        let check = |text: &str, max: usize, expected: &[&str]| assert_eq!(chunks(text, max), expected, "{text}");
+        let check =
+            |text: &str, max: usize, expected: &[&str]| assert_eq!(chunks(text, max), expected, "{text}");
         check("", 10, &[]);
         check("   ", 10, &[]);
         check("short", 10, &["short"]);

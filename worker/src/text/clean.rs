@@ -21,7 +21,8 @@ fn one_line(text: &str) -> String {
         if let Some(broken) = gap.take()
             && let Some(previous) = line.chars().next_back()
         {
-            let unspaced = |c: char| is_unspaced(c) || matches!(c, '。' | '、' | '，' | '！' | '？' | '」' | '「');
+            let unspaced =
+                |c: char| is_unspaced(c) || matches!(c, '。' | '、' | '，' | '！' | '？' | '」' | '「');
             if !(broken && unspaced(previous) && unspaced(c)) {
                 line.push(' ');
             }
@@ -140,8 +141,10 @@ fn push_text(pieces: &mut [(u8, String)], text: &str) {
 }
 
 fn is_block_tag(name: &str) -> bool {
-    matches!(name.trim_start_matches('/'), "p" | "div" | "li" | "ul" | "ol" | "br" | "br/" | "td" | "tr" | "blockquote")
-        || heading_level(name.trim_start_matches('/')) > 0
+    matches!(
+        name.trim_start_matches('/'),
+        "p" | "div" | "li" | "ul" | "ol" | "br" | "br/" | "td" | "tr" | "blockquote"
+    ) || heading_level(name.trim_start_matches('/')) > 0
 }
 
 fn heading_level(name: &str) -> u8 {
@@ -153,9 +156,15 @@ fn heading_level(name: &str) -> u8 {
 
 fn decoded(text: &str) -> String {
     let mut decoded = text.to_owned();
-    for (entity, plain) in
-        [("&nbsp;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&apos;", "'"), ("&amp;", "&")]
-    {
+    for (entity, plain) in [
+        ("&nbsp;", " "),
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#39;", "'"),
+        ("&apos;", "'"),
+        ("&amp;", "&"),
+    ] {
         decoded = decoded.replace(entity, plain);
     }
     decoded

@@ -21,7 +21,9 @@ fn korean(text: &str) -> String {
     while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
         let (before, from_number) = rest.split_at(start);
         spoken.push_str(before);
-        let end = from_number.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',').unwrap_or(from_number.len());
+        let end = from_number
+            .find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',')
+            .unwrap_or(from_number.len());
         // A full stop or a comma at the end belongs to the sentence.
         let number = from_number[..end].trim_end_matches(['.', ',']);
         spoken.push_str(&korean_number(number));

@@ -208,7 +208,11 @@ impl Reader<'_> {
 
 fn is_skipped(tag: &Tag<'_>) -> bool {
     match tag {
-        Tag::CodeBlock(_) | Tag::Image { .. } | Tag::Table(_) | Tag::FootnoteDefinition(_) | Tag::MetadataBlock(_) => true,
+        Tag::CodeBlock(_)
+        | Tag::Image { .. }
+        | Tag::Table(_)
+        | Tag::FootnoteDefinition(_)
+        | Tag::MetadataBlock(_) => true,
         Tag::Link { link_type, .. } => matches!(link_type, LinkType::Autolink | LinkType::Email),
         _ => false,
     }

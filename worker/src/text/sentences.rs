@@ -61,7 +61,9 @@ fn stops(text: &str) -> Vec<Stop> {
             }
             Some(last) if last.end == at && closes(c) => last.end = after,
             // « Oui. »
-            Some(last) if c == '»' && text[last.end..at].trim().is_empty() && is_open_guillemet(&text[..at]) => {
+            Some(last)
+                if c == '»' && text[last.end..at].trim().is_empty() && is_open_guillemet(&text[..at]) =>
+            {
                 last.end = after;
             }
             _ if is_mark(c) => stops.push(Stop { mark: at, marks_end: after, end: after }),
@@ -121,7 +123,25 @@ fn is_closer(c: char) -> bool {
 }
 
 fn is_opener(c: char) -> bool {
-    matches!(c, '"' | '\'' | '“' | '‘' | '„' | '‚' | '«' | '(' | '[' | '「' | '『' | '（' | '《' | '〈' | '【' | '¿' | '¡')
+    matches!(
+        c,
+        '"' | '\''
+            | '“'
+            | '‘'
+            | '„'
+            | '‚'
+            | '«'
+            | '('
+            | '['
+            | '「'
+            | '『'
+            | '（'
+            | '《'
+            | '〈'
+            | '【'
+            | '¿'
+            | '¡'
+    )
 }
 
 fn is_dash(c: char) -> bool {
@@ -191,7 +211,8 @@ fn quotation_length(text: &str, opener: char) -> Option<usize> {
     let mut chars = text.char_indices().skip(1).take(QUOTED_MAX_CHARS).peekable();
     while let Some((at, c)) = chars.next() {
         // In “the dogs’ tails” and “don’t” the mark is an apostrophe when a letter follows; Korean particles may follow.
-        let apostrophe = c == '’' && chars.peek().is_some_and(|(_, next)| next.is_alphanumeric() && !is_hangul(*next));
+        let apostrophe =
+            c == '’' && chars.peek().is_some_and(|(_, next)| next.is_alphanumeric() && !is_hangul(*next));
         if closers.contains(&c) && !apostrophe {
             return Some(at + c.len_utf8());
         }

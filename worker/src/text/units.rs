@@ -21,13 +21,14 @@ pub fn speakable_units(text: &str, language: &str) -> u32 {
     u32::try_from(units).unwrap_or(u32::MAX)
 }
 
-/// Units that fill a minute of an episode, with half a second of pause after every nine seconds, as the built-in speech engine
-/// says them. Measured with espeak-ng 1.51 at its default speed on the samples (English 193, Korean 302) and on a
-/// paragraph each (German 181, French 242, Spanish 212, Russian 151, Finnish 128); the rest are estimates.
+/// Units that fill a minute of an episode as the built-in speech engine says them, pauses included. Measured with
+/// espeak-ng 1.51 at its default speed: the samples as whole episodes (English 189, Korean 293), a paragraph each with
+/// half a second of pause every nine (German 181, French 242, Spanish 212, Russian 151, Finnish 128). The rest are
+/// estimates.
 pub fn per_minute(language: &str) -> u32 {
     match primary(language).as_str() {
         "en" => 190,
-        "ko" => 300,
+        "ko" => 295,
         "de" | "nl" => 180,
         "fr" => 240,
         "es" | "it" | "pt" | "ro" => 210,

@@ -55,7 +55,9 @@ fn languages_and_voices_are_mapped_or_refused() {
 async fn the_real_program_speaks() {
     // The worker can do without it; `make setup` installs it.
     let Ok(espeak) = Espeak::find(&settings()) else { return };
-    for (text, language) in [("The sea comes back twice a day.", "en"), ("바다는 하루에 두 번 돌아온다. 3.5미터다.", "ko")] {
+    for (text, language) in
+        [("The sea comes back twice a day.", "en"), ("바다는 하루에 두 번 돌아온다. 3.5미터다.", "ko")]
+    {
         let recording = espeak.speak(&input(text, "f2", language), &call()).await.unwrap();
         assert!(recording.bytes.starts_with(b"RIFF") && recording.bytes.len() > 40_000);
         assert_eq!(recording.units, text.chars().count() as u64);

@@ -22,9 +22,15 @@ struct Part {
     brief: String,
     blocks: Vec<Block>,
     units: u32,
+    /// The title is the source's own, and is said wherever the text goes.
+    headed: bool,
 }
 
-pub(super) fn plan(brief: &Brief, requested: &[ChapterRequest], source: &str) -> Result<OutlineResult, Failure> {
+pub(super) fn plan(
+    brief: &Brief,
+    requested: &[ChapterRequest],
+    source: &str,
+) -> Result<OutlineResult, Failure> {
     let language = &brief.language;
     let sections = sections(source, language);
     if sections.iter().all(|section| section.paragraphs.is_empty()) {
@@ -54,7 +60,12 @@ fn episode_title(brief: &Brief, sections: &[Section]) -> String {
         Some(title.trim_end_matches(['.', ',', '。', '，', '、', ';', ':']).to_owned())
     };
     let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-    given(&brief.title).or(top).or_else(|| given(&brief.topic)).or_else(first_heading).or_else(first_words).unwrap_or_default()
+    given(&brief.title)
+        .or(top)
+        .or_else(|| given(&brief.topic))
+        .or_else(first_heading)
+        .or_else(first_words)
+        .unwrap_or_default()
 }
 
 /// The place of the one heading of level 1. Several are chapters.
@@ -69,31 +80,40 @@ fn source_title(sections: &[Section]) -> Option<usize> {
 /// One part for each heading of the highest level below the title, deeper ones inside; none is empty.
 fn by_headings(sections: Vec<Section>, title: &str, language: &str) -> Vec<Part> {
     let title_place = source_title(&sections);
-    let headed = sections.iter().enumerate().filter(|(place, section)| section.level > 0 && Some(*place) != title_place);
+    let headed = sections
+        .iter()
+        .enumerate()
+        .filter(|(place, section)| section.level > 0 && Some(*place) != title_place);
     let chapter_level = headed.map(|(_, section)| section.level).min().unwrap_or(0);
-    let introduction = Phrases::of(language).map_or_else(|| title.to_owned(), |phrases| phrases.introduction.to_owned());
-    let mut parts = vec![(introduction, Vec::new())];
+    let introduction =
+        Phrases::of(language).map_or_else(|| title.to_owned(), |phrases| phrases.introduction.to_owned());
+    let mut parts = vec![(introduction, Vec::new(), false)];
     for (place, mut section) in sections.into_iter().enumerate() {
         let opens_chapter = section.level > 0 && section.level <= chapter_level && Some(place) != title_place;
         if Some(place) == title_place {
             section.heading = None;
         } else if opens_chapter && let Some(heading) = section.heading.take() {
-            parts.push((heading, Vec::new()));
+            parts.push((heading, Vec::new(), true));
         }
-        if let Some((_, blocks)) = parts.last_mut() {
+        if let Some((_, blocks, _)) = parts.last_mut() {
             blocks.extend(Block::of_section(section));
         }
     }
-    parts.retain(|(_, blocks)| !blocks.is_empty());
-    if let [(only, _)] = parts.as_mut_slice() {
+    parts.retain(|(_, blocks, _)| !blocks.is_empty());
+    if let [(only, _, false)] = parts.as_mut_slice() {
         *only = title.to_owned();
     }
-    parts.into_iter().map(|(title, blocks)| Part::new(title, String::new(), blocks, language)).collect()
+    let part = |(title, blocks, headed)| Part { headed, ..Part::new(title, String::new(), blocks, language) };
+    parts.into_iter().map(part).collect()
 }
 
 /// The chapters that the request names: those that are headings of the source get what stands there, the others share
 /// the rest in order.
-fn by_request(mut parts: Vec<Part>, requested: &[ChapterRequest], language: &str) -> Result<Vec<Part>, Failure> {
+fn by_request(
+    mut parts: Vec<Part>,
+    requested: &[ChapterRequest],
+    language: &str,
+) -> Result<Vec<Part>, Failure> {
     let mut chosen: Vec<Option<Vec<Block>>> = Vec::new();
     for chapter in requested {
         let place = parts.iter().position(|part| folded(&part.title) == folded(&chapter.title));
@@ -126,9 +146,11 @@ fn by_length(only: &Part, language: &str) -> Vec<Part> {
     if only.units <= LONG_MINUTES * rate {
         return vec![only.clone()];
     }
-    let count = (only.units.div_ceil(PART_MINUTES * rate) as usize).clamp(2, MAX_CHAPTERS).min(only.blocks.len());
+    let count =
+        (only.units.div_ceil(PART_MINUTES * rate) as usize).clamp(2, MAX_CHAPTERS).min(only.blocks.len());
     let shares = divided(only.blocks.clone(), count, language).into_iter().enumerate();
-    let parts = shares.map(|(place, blocks)| Part::new(part_title(language, place + 1), String::new(), blocks, language));
+    let parts = shares
+        .map(|(place, blocks)| Part::new(part_title(language, place + 1), String::new(), blocks, language));
     let parts: Vec<Part> = parts.collect();
     if parts.len() == 1 { vec![only.clone()] } else { parts }
 }
@@ -160,7 +182,10 @@ fn divided(mut blocks: Vec<Block>, count: usize, language: &str) -> Vec<Vec<Bloc
 
 fn one_block_a_sentence(block: Block) -> impl Iterator<Item = Block> {
     let mut heading = block.heading;
-    block.sentences.into_iter().map(move |sentence| Block { heading: heading.take(), sentences: vec![sentence] })
+    block
+        .sentences
+        .into_iter()
+        .map(move |sentence| Block { heading: heading.take(), sentences: vec![sentence] })
 }
 
 /// At most [`MAX_CHAPTERS`]: the two neighbours that are shortest together become one, until few enough are left.
@@ -178,12 +203,18 @@ fn merged(mut parts: Vec<Part>) -> Vec<Part> {
 /// The target length, shared in proportion. A source that is shorter than the target is told whole.
 fn with_budgets(parts: Vec<Part>, brief: &Brief) -> Vec<ChapterPlan> {
     let total: u64 = parts.iter().map(|part| u64::from(part.units)).sum();
-    let target = brief.target_minutes.map(|minutes| u64::from(minutes) * u64::from(per_minute(&brief.language)));
+    let target =
+        brief.target_minutes.map(|minutes| u64::from(minutes) * u64::from(per_minute(&brief.language)));
     let budget = |part: &Part| match target {
         Some(target) if target < total => (target * u64::from(part.units) / total.max(1)).max(1) as u32,
         _ => 0,
     };
-    let plan = |part: Part| ChapterPlan { budget: budget(&part), source: Some(part.text(&brief.language)), title: part.title, brief: part.brief };
+    let plan = |part: Part| ChapterPlan {
+        budget: budget(&part),
+        source: Some(part.text(&brief.language)),
+        title: part.title,
+        brief: part.brief,
+    };
     parts.into_iter().map(plan).collect()
 }
 
@@ -195,12 +226,14 @@ fn units(block: &Block, language: &str) -> u32 {
 impl Part {
     fn new(title: String, brief: String, blocks: Vec<Block>, language: &str) -> Part {
         let units = blocks.iter().map(|block| units(block, language)).sum();
-        Part { title, brief, blocks, units }
+        Part { title, brief, blocks, units, headed: false }
     }
 
-    /// Its blocks, for another part: the title goes with them as a heading.
+    /// Its blocks, for another part: the source's own heading goes with them.
     fn into_blocks(mut self) -> Vec<Block> {
-        if let Some(first) = self.blocks.first_mut() {
+        if self.headed
+            && let Some(first) = self.blocks.first_mut()
+        {
             first.heading = Some(match first.heading.take() {
                 Some(below) => format!("{}: {below}", self.title),
                 None => self.title,
@@ -210,7 +243,8 @@ impl Part {
     }
 
     fn text(&self, language: &str) -> TextRef {
-        let paragraphs: Vec<_> = self.blocks.iter().map(|block| (block.heading.as_deref(), &block.sentences)).collect();
+        let paragraphs: Vec<_> =
+            self.blocks.iter().map(|block| (block.heading.as_deref(), &block.sentences)).collect();
         TextRef::Inline(to_markdown(&paragraphs, language))
     }
 }

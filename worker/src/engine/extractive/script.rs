@@ -28,7 +28,12 @@ pub(super) fn write(input: &ScriptInput, source: &str) -> Result<ScriptPart, Fai
     }
     let mut lines = Lines { language, lines: Vec::new(), breath: 0 };
     lines.opening(input);
-    for (place, block) in chosen(blocks, input.plan.budget, language).into_iter().enumerate() {
+    // The titles come out of the budget; a chapter without room for anything else still says one sentence.
+    let budget = match input.plan.budget {
+        0 => 0,
+        budget => budget.saturating_sub(lines.units()).max(1),
+    };
+    for (place, block) in chosen(blocks, budget, language).into_iter().enumerate() {
         lines.block(speaker(input, place), &block);
     }
     if input.chapter + 1 >= input.chapters
@@ -44,7 +49,9 @@ fn speaker(input: &ScriptInput, paragraph: usize) -> u8 {
     let speakers = input.brief.speakers.len().clamp(1, 256);
     match input.brief.format {
         Format::Monologue => 0,
-        Format::Dialogue | Format::Interview | Format::Debate => ((usize::from(input.chapter) + paragraph) % speakers) as u8,
+        Format::Dialogue | Format::Interview | Format::Debate => {
+            ((usize::from(input.chapter) + paragraph) % speakers) as u8
+        }
     }
 }
 
@@ -114,6 +121,10 @@ impl Lines<'_> {
         }
     }
 
+    fn units(&self) -> u32 {
+        self.lines.iter().map(|line| speakable_units(&line.text, self.language)).sum()
+    }
+
     /// A line that stands on its own.
     fn add(&mut self, speaker: u8, text: String) {
         if crate::text::is_speakable(&text) {
@@ -158,5 +169,7 @@ fn with_pauses(lines: Vec<Line>) -> Vec<Turn> {
         Some(_) => Pause::Sentence,
     };
     let turns = lines.into_iter().zip(next);
-    turns.map(|(line, next)| Turn { speaker: line.speaker, pause: pause(&line, next), text: line.text }).collect()
+    turns
+        .map(|(line, next)| Turn { speaker: line.speaker, pause: pause(&line, next), text: line.text })
+        .collect()
 }

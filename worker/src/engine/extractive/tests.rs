@@ -18,14 +18,16 @@ fn call() -> Call {
 }
 
 fn outline(source: Option<&str>, brief: Brief, titles: &[&str]) -> Result<OutlineResult, Failure> {
-    let chapters = titles.iter().map(|title| ChapterRequest { title: (*title).into(), brief: None }).collect();
+    let chapters =
+        titles.iter().map(|title| ChapterRequest { title: (*title).into(), brief: None }).collect();
     let input = OutlineInput { brief, source: source.map(|text| TextRef::Inline(text.into())), chapters };
     Extractive::new().outline(&input, None, &call()).now_or_never().unwrap()
 }
 
 fn script(mut brief: Brief, title: &str, plan: &ChapterPlan, chapter: u16, chapters: u16) -> Vec<Turn> {
     brief.title = Some(title.into());
-    let input = ScriptInput { brief, chapter, chapters, plan: plan.clone(), previous_title: None, next_title: None };
+    let input =
+        ScriptInput { brief, chapter, chapters, plan: plan.clone(), previous_title: None, next_title: None };
     Extractive::new().script(&input, None, &call()).now_or_never().unwrap().unwrap().turns
 }
 
@@ -36,8 +38,11 @@ fn text(plan: &ChapterPlan) -> &str {
 /// Title, and each chapter as `title: text`.
 fn check_outline(source: &str, requested: &[&str], title: &str, chapters: &[&str]) {
     let result = outline(Some(source), brief("en", Format::Dialogue, None), requested).unwrap();
-    let found: Vec<String> =
-        result.chapters.iter().map(|plan| format!("{}: {}", plan.title, text(plan).replace("\n\n", " / "))).collect();
+    let found: Vec<String> = result
+        .chapters
+        .iter()
+        .map(|plan| format!("{}: {}", plan.title, text(plan).replace("\n\n", " / ")))
+        .collect();
     assert_eq!(found, chapters, "{source}");
     assert_eq!(result.title, title, "{source}");
 }
@@ -48,7 +53,12 @@ fn chapters_follow_headings() {
     check_outline("# T\n\nIntro.\n\n## A\n\nOne.", &[], "T", &["Introduction: Intro.", "A: One."]);
     check_outline("# T\n\nOne.\n\nTwo.", &[], "T", &["T: One. / Two."]);
     check_outline("# A\n\nOne.\n\n# B\n\nTwo.", &[], "A", &["A: One.", "B: Two."]);
-    check_outline("# T\n\n## A\n\n### Sub\n\nOne.\n\n## Empty\n\n## B\n\nTwo.", &[], "T", &["A: ### Sub / One.", "B: Two."]);
+    check_outline(
+        "# T\n\n## A\n\n### Sub\n\nOne.\n\n## Empty\n\n## B\n\nTwo.",
+        &[],
+        "T",
+        &["A: ### Sub / One.", "B: Two."],
+    );
     check_outline("Just one sentence.", &[], "Just one sentence", &["Just one sentence: Just one sentence."]);
 }
 
@@ -88,7 +98,9 @@ fn there_are_never_more_than_thirty_chapters() {
 
 #[test]
 fn what_cannot_be_told_is_refused() {
-    for (source, word) in [(None, "source text"), (Some(""), "nothing"), (Some("```\ncode\n```\n\n…"), "nothing")] {
+    for (source, word) in
+        [(None, "source text"), (Some(""), "nothing"), (Some("```\ncode\n```\n\n…"), "nothing")]
+    {
         let failure = outline(source, brief("en", Format::Dialogue, None), &[]).unwrap_err();
         assert_eq!(failure.class, Class::PermanentInput);
         assert!(failure.message.contains(word), "{failure}");
@@ -121,24 +133,30 @@ fn speakers_take_turns_at_paragraphs() {
         turns.into_iter().map(|turn| (turn.speaker, turn.text, turn.pause)).collect::<Vec<_>>()
     };
     let line = |speaker, text: &str, pause| (speaker, text.to_owned(), pause);
-    assert_eq!(said(Format::Dialogue, 0, 2), [
-        line(0, "Tides.", Pause::Paragraph),
-        line(0, "Why.", Pause::Paragraph),
-        line(0, "One. Two. Three.", Pause::Sentence),
-        line(0, "Four.", Pause::Turn),
-        line(1, "Five.", Pause::Turn),
-        line(0, "Sub.", Pause::Paragraph),
-        line(0, "Six.", Pause::Chapter),
-    ]);
-    assert_eq!(said(Format::Monologue, 1, 2), [
-        line(0, "Why.", Pause::Paragraph),
-        line(0, "One. Two. Three.", Pause::Sentence),
-        line(0, "Four.", Pause::Paragraph),
-        line(0, "Five.", Pause::Paragraph),
-        line(0, "Sub.", Pause::Paragraph),
-        line(0, "Six.", Pause::Paragraph),
-        line(0, "Thank you for listening.", Pause::Chapter),
-    ]);
+    assert_eq!(
+        said(Format::Dialogue, 0, 2),
+        [
+            line(0, "Tides.", Pause::Paragraph),
+            line(0, "Why.", Pause::Paragraph),
+            line(0, "One. Two. Three.", Pause::Sentence),
+            line(0, "Four.", Pause::Turn),
+            line(1, "Five.", Pause::Turn),
+            line(0, "Sub.", Pause::Paragraph),
+            line(0, "Six.", Pause::Chapter),
+        ]
+    );
+    assert_eq!(
+        said(Format::Monologue, 1, 2),
+        [
+            line(0, "Why.", Pause::Paragraph),
+            line(0, "One. Two. Three.", Pause::Sentence),
+            line(0, "Four.", Pause::Paragraph),
+            line(0, "Five.", Pause::Paragraph),
+            line(0, "Sub.", Pause::Paragraph),
+            line(0, "Six.", Pause::Paragraph),
+            line(0, "Thank you for listening.", Pause::Chapter),
+        ]
+    );
 }
 
 #[test]
@@ -146,8 +164,10 @@ fn a_budget_keeps_the_leads_in_order() {
     let plan = ChapterPlan {
         title: "T".into(),
         brief: String::new(),
-        source: Some(TextRef::Inline("Lead one here. More one.\n\nLead two here. More two.\n\nLead three here.".into())),
-        budget: 10,
+        source: Some(TextRef::Inline(
+            "Lead one here. More one.\n\nLead two here. More two.\n\nLead three here.".into(),
+        )),
+        budget: 11,
     };
     let turns = script(brief("en", Format::Monologue, None), "T", &plan, 0, 2);
     let said: Vec<&str> = turns.iter().map(|turn| turn.text.as_str()).collect();
@@ -157,18 +177,23 @@ fn a_budget_keeps_the_leads_in_order() {
 /// Every sentence of the samples is said once, in order, and no segment is too long.
 #[test]
 fn samples_are_told_whole() {
-    for (language, source) in
-        [("en", include_str!("../../../../samples/tides.md")), ("ko", include_str!("../../../../samples/kimchi.md"))]
-    {
+    for (language, source) in [
+        ("en", include_str!("../../../../samples/tides.md")),
+        ("ko", include_str!("../../../../samples/kimchi.md")),
+    ] {
         let result = outline(Some(source), brief(language, Format::Dialogue, None), &[]).unwrap();
         let count = u16::try_from(result.chapters.len()).unwrap();
         let turns: Vec<Turn> = (0..count)
             .zip(&result.chapters)
-            .flat_map(|(n, plan)| script(brief(language, Format::Dialogue, None), &result.title, plan, n, count))
+            .flat_map(|(n, plan)| {
+                script(brief(language, Format::Dialogue, None), &result.title, plan, n, count)
+            })
             .collect();
         let said = turns.iter().map(|turn| turn.text.as_str()).collect::<Vec<_>>().join(" ");
         let mut from = 0;
-        for sentence in sections(source, language).into_iter().flat_map(|section| section.paragraphs).flatten() {
+        for sentence in
+            sections(source, language).into_iter().flat_map(|section| section.paragraphs).flatten()
+        {
             let at = said[from..].find(&sentence).unwrap_or_else(|| panic!("not said: {sentence}"));
             from += at + sentence.len();
         }

@@ -27,14 +27,17 @@ pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], now:
 /// A 200 that carries no recording: servers and proxies answer so when they are starting or broken.
 pub(super) fn no_recording(body: &[u8]) -> Option<Failure> {
     let text = body.trim_ascii_start();
-    let is_page = |prefix: &[u8]| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    let is_page =
+        |prefix: &[u8]| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     if body.is_empty() {
         Some(Failure::transient("answered 200 with nothing in it"))
     } else if is_page(b"<!doctype") || is_page(b"<html") || is_page(b"<?xml") {
         Some(Failure::transient("answered 200 with a web page in place of a recording"))
     } else if text.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok() {
         let words = Problem::read(text).message.unwrap_or_default();
-        Some(Failure::transient(format!("answered 200 with JSON in place of a recording. {words}").trim_end().to_owned()))
+        Some(Failure::transient(
+            format!("answered 200 with JSON in place of a recording. {words}").trim_end().to_owned(),
+        ))
     } else {
         None
     }
@@ -153,7 +156,12 @@ mod tests {
         };
         check(400, r#"{"error":{"message":"too long"}}"#, Class::PermanentInput, "answered 400: too long");
         check(400, r#"{"error":{"message":"no","code":"model_not_found"}}"#, Class::PermanentConfig, "no");
-        check(422, r#"{"detail":[{"msg":"bad speed","input":"secret"}]}"#, Class::PermanentInput, "answered 422: bad speed");
+        check(
+            422,
+            r#"{"detail":[{"msg":"bad speed","input":"secret"}]}"#,
+            Class::PermanentInput,
+            "answered 422: bad speed",
+        );
         check(404, r#"{"detail":"Not Found"}"#, Class::PermanentConfig, "Not Found");
         check(404, r#"{"error":{"message":"Voice x not found"}}"#, Class::PermanentInput, "Voice x");
         for status in [401, 402, 403, 405, 302] {
@@ -163,8 +171,18 @@ mod tests {
             check(status, "<html>", Class::Transient, "answered");
         }
         check(429, "", Class::Throttled, "429");
-        check(429, r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#, Class::PermanentConfig, "pay");
-        check(429, r#"{"error":{"message":"pay","type":"insufficient_quota"}}"#, Class::PermanentConfig, "pay");
+        check(
+            429,
+            r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#,
+            Class::PermanentConfig,
+            "pay",
+        );
+        check(
+            429,
+            r#"{"error":{"message":"pay","type":"insufficient_quota"}}"#,
+            Class::PermanentConfig,
+            "pay",
+        );
         check(500, r#"{"error":"out of memory"}"#, Class::Transient, "out of memory");
     }
 

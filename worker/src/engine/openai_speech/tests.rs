@@ -69,13 +69,15 @@ async fn a_recording_is_handed_on_as_it_came() {
     let (headers, body) = seen.lock().unwrap()[0].clone();
     assert_eq!(headers["idempotency-key"], "key-1");
     assert_eq!(headers["authorization"], format!("Bearer {KEY}"));
-    let expected = serde_json::json!({"model": "m", "input": "안녕하세요.", "voice": "alloy", "response_format": "wav"});
+    let expected =
+        serde_json::json!({"model": "m", "input": "안녕하세요.", "voice": "alloy", "response_format": "wav"});
     assert_eq!(body, expected);
 }
 
 #[tokio::test]
 async fn refusals_tell_what_the_server_said_and_nothing_secret() {
-    let (url, _) = server(answer(429, r#"{"error":{"message":"slow down sk-very-secret 안녕하세요."}}"#)).await;
+    let (url, _) =
+        server(answer(429, r#"{"error":{"message":"slow down sk-very-secret 안녕하세요."}}"#)).await;
     let failure = failure(&url, 5000).await;
     assert_eq!(failure.class, Class::Throttled);
     assert_eq!(failure.message, "engine voice answered 429: slow down [key] [text]");
@@ -90,7 +92,9 @@ async fn a_200_without_a_recording_is_asked_again() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let redirect = || Response::builder().status(302).header("Location", "http://127.0.0.1:1/").body(Body::empty()).unwrap();
+    let redirect = || {
+        Response::builder().status(302).header("Location", "http://127.0.0.1:1/").body(Body::empty()).unwrap()
+    };
     let (url, _) = server(redirect).await;
     assert_eq!(failure(&url, 5000).await.class, Class::PermanentConfig);
 }
@@ -115,7 +119,9 @@ async fn an_answer_that_breaks_off_is_asked_again() {
 async fn an_answer_without_end_is_cut() {
     let huge = || {
         let chunks = vec![Bytes::from(vec![1u8; 1 << 20]); 70];
-        Response::new(Body::from_stream(futures_util::stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>))))
+        Response::new(Body::from_stream(futures_util::stream::iter(
+            chunks.into_iter().map(Ok::<_, std::io::Error>),
+        )))
     };
     let (url, _) = server(huge).await;
     let failure = failure(&url, 20_000).await;

@@ -40,7 +40,8 @@ fn is_title(line: &str) -> bool {
     let line = line.trim();
     super::is_speakable(line)
         && line.chars().count() <= HEADING_MAX_CHARS
-        && !line.ends_with(['.', '!', '?', '…', ',', ';', ':', '。', '！', '？', '，', '"', '”', '」', '’', ')'])
+        && !line
+            .ends_with(['.', '!', '?', '…', ',', ';', ':', '。', '！', '？', '，', '"', '”', '」', '’', ')'])
         && !line.starts_with(['-', '*', '•', '·', '"', '“', '「', '>', '|', '<'])
 }
 
@@ -83,7 +84,9 @@ fn is_heading(block: &[&str], next: Option<&Vec<&str>>) -> bool {
     let [line] = block else { return false };
     let Some(next) = next else { return false };
     let length = next.iter().map(|line| line.chars().count()).sum::<usize>();
-    let prose = next.last().is_some_and(|line| line.ends_with(['.', '!', '?', '…', '。', '！', '？', '"', '”', '」']));
+    let prose = next
+        .last()
+        .is_some_and(|line| line.ends_with(['.', '!', '?', '…', '。', '！', '？', '"', '”', '」']));
     is_title(line) && prose && length >= 2 * line.chars().count()
 }
 
@@ -91,7 +94,10 @@ fn is_heading(block: &[&str], next: Option<&Vec<&str>>) -> bool {
 fn is_one_paragraph_a_line(source: &str) -> bool {
     let source = source.trim();
     let lines = source.lines().count();
-    let ended = source.lines().filter(|line| line.trim_end().ends_with(['.', '!', '?', '。', '！', '？', '"', '”'])).count();
+    let ended = source
+        .lines()
+        .filter(|line| line.trim_end().ends_with(['.', '!', '?', '。', '！', '？', '"', '”']))
+        .count();
     lines > 1 && !source.lines().any(|line| line.trim().is_empty()) && ended * 3 > lines * 2
 }
 

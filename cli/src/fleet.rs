@@ -1,0 +1,276 @@
+//! The whole fleet on this machine, for `dev` and `demo`: private servers, and every role as a process of its own.
+
+mod children;
+mod roles;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use common::config::{Config, EngineType};
+use common::private::{DataLock, PrivateServers, ports};
+use common::store;
+use reqwest::Url;
+
+use crate::client::Client;
+use crate::dev_file::Address;
+use crate::failure::Failure;
+use crate::roles::load;
+use roles::{Plan, Roles};
+
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// How long a task in hand may take when everything is stopped. What is cut off goes on at the next start.
+const DRAIN_SECONDS: u64 = 5;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The servers' data, blobs and logs. Belongs to one podfleet at a time.
+    pub(crate) data: PathBuf,
+    /// Of the API; 0 takes a free one.
+    pub(crate) port: u16,
+    pub(crate) workers: u16,
+    pub(crate) collectors: u16,
+    /// The configured servers instead of private ones.
+    pub(crate) external: bool,
+}
+
+/// Dropping it kills everything; [`Fleet::stop`] is the polite way.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    /// Address of the API.
+    pub(crate) api: String,
+    pub(crate) amqp: Address,
+    /// Where the roles' logs lie.
+    pub(crate) logs: PathBuf,
+    // In this order: fields are dropped in order, and roles go before the servers that they use.
+    roles: Roles,
+    servers: Servers,
+}
+
+#[derive(Debug)]
+enum Servers {
+    Private(Box<PrivateServers>),
+    External { _lock: DataLock },
+}
+
+impl Fleet {
+    /// Starts everything and returns when the API is ready.
+    pub(crate) async fn start(file: Option<&Path>, options: &Options) -> anyhow::Result<Fleet> {
+        let mut config = load(file)?;
+        check_speech(&config)?;
+        let port = api_port(options.port)?;
+        std::fs::create_dir_all(&options.data)
+            .with_context(|| format!("cannot make the folder {}", options.data.display()))?;
+        let data = std::fs::canonicalize(&options.data)?;
+        let servers = Servers::start(&data, options.external, &mut config).await?;
+        match start_roles(file, &config, &data, port, options).await {
+            Ok(roles) => Ok(Fleet {
+                api: format!("http://127.0.0.1:{port}"),
+                amqp: broker_address(&config.broker.url)?,
+                logs: data.join("log"),
+                roles,
+                servers,
+            }),
+            Err(error) => {
+                servers.stop().await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until a role has ended so often that it will never work, and tells why.
+    pub(crate) async fn hopeless(&self) -> anyhow::Error {
+        self.roles.hopeless().await
+    }
+
+    /// Stops the roles, then the servers; returns when no process is left.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let roles = self.roles.stop().await;
+        self.servers.stop().await?;
+        roles
+    }
+}
+
+impl Servers {
+    /// Afterwards the configuration names the servers that were started.
+    async fn start(data: &Path, external: bool, config: &mut Config) -> anyhow::Result<Servers> {
+        if external {
+            return Ok(Servers::External { _lock: DataLock::take(data)? });
+        }
+        let servers = PrivateServers::start(data).await.map_err(missing_program)?;
+        config.broker.url = servers.rabbitmq.url();
+        config.database.url = servers.postgres.url();
+        config.cache.url = servers.redis.url();
+        config.blobs.folder = data.join("blobs").display().to_string();
+        Ok(Servers::Private(Box::new(servers)))
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        match self {
+            Servers::Private(servers) => servers.stop().await,
+            Servers::External { .. } => Ok(()),
+        }
+    }
+}
+
+async fn start_roles(
+    file: Option<&Path>,
+    config: &Config,
+    data: &Path,
+    port: u16,
+    options: &Options,
+) -> anyhow::Result<Roles> {
+    store::migrate(&config.database).await?;
+    let ready_file = data.join("producer.ready");
+    // One of an earlier run would be taken for this one's.
+    let _ = std::fs::remove_file(&ready_file);
+    let plan = Plan {
+        variables: variables(file, config, port)?,
+        roles: commands(options, &ready_file),
+        logs: data.join("log"),
+        // A collector waits for its mixing process, which drains as long as a worker, and 5 s longer.
+        patience: Duration::from_secs(DRAIN_SECONDS + 8),
+    };
+    let roles = Roles::start(plan)?;
+    let ready = tokio::select! {
+        ready = tokio::time::timeout(READY_LIMIT, until_ready(port, &ready_file)) => ready,
+        error = roles.hopeless() => Ok(Err(error)),
+    };
+    match ready {
+        Ok(Ok(())) => Ok(roles),
+        Ok(Err(error)) => {
+            roles.stop().await?;
+            Err(error)
+        }
+        Err(_) => {
+            roles.stop().await?;
+            bail!(
+                "the API was not ready within {READY_LIMIT:?}; read the logs in {}",
+                data.join("log").display()
+            )
+        }
+    }
+}
+
+/// What roles are told through their environment, never on their command lines, which everybody can read.
+fn variables(file: Option<&Path>, config: &Config, port: u16) -> anyhow::Result<Vec<(String, String)>> {
+    let free = "127.0.0.1:0".to_owned();
+    let mut variables = vec![
+        ("PODFLEET__BROKER__URL", config.broker.url.clone()),
+        ("PODFLEET__DATABASE__URL", config.database.url.clone()),
+        ("PODFLEET__CACHE__URL", config.cache.url.clone()),
+        ("PODFLEET__BLOBS__FOLDER", config.blobs.folder.clone()),
+        ("PODFLEET__PRODUCER__BIND", format!("127.0.0.1:{port}")),
+        // There may be several of each.
+        ("PODFLEET__WORKER__HEALTH_BIND", free.clone()),
+        ("PODFLEET__COLLECTOR__HEALTH_BIND", free),
+        ("PODFLEET__WORKER__DRAIN_SECONDS", DRAIN_SECONDS.min(config.worker.drain_seconds).to_string()),
+        // Logs go to files.
+        ("NO_COLOR", "1".to_owned()),
+    ];
+    if let Some(file) = file {
+        variables.push(("PODFLEET_CONFIG", std::path::absolute(file)?.display().to_string()));
+    }
+    Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// Every role's name and arguments.
+fn commands(options: &Options, ready_file: &Path) -> Vec<(String, Vec<String>)> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let mut commands = vec![(
+        "producer-1".to_owned(),
+        words(&["producer", "--ready-file", &ready_file.display().to_string()]),
+    )];
+    let counted = [("collector", options.collectors), ("worker", options.workers)];
+    for (role, count) in counted {
+        commands.extend((1..=count).map(|number| (format!("{role}-{number}"), words(&[role]))));
+    }
+    commands
+}
+
+/// The ready file proves that it is our producer that listens, and `/readyz` that it has what it needs.
+async fn until_ready(port: u16, ready_file: &Path) -> anyhow::Result<()> {
+    let expected = format!("127.0.0.1:{port}");
+    let client = Client::at(&format!("http://{expected}"), None)?;
+    loop {
+        let listens = std::fs::read_to_string(ready_file).is_ok_and(|address| address.trim() == expected);
+        if listens && client.stream("/readyz").await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn api_port(wanted: u16) -> anyhow::Result<u16> {
+    if wanted == 0 {
+        let [port] = ports::free()?;
+        return Ok(port);
+    }
+    if !ports::is_free(wanted) {
+        bail!("port {wanted} of 127.0.0.1 is taken; choose another with --port, or --port 0 for a free one");
+    }
+    Ok(wanted)
+}
+
+/// A missing program is found out before anything is started, not by a worker that ends again and again.
+fn check_speech(config: &Config) -> anyhow::Result<()> {
+    const PROGRAM: &str = "espeak-ng";
+    let engine = config.engines.get(&config.defaults.tts);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = || std::env::split_paths(&path).any(|folder| folder.join(PROGRAM).is_file());
+    if engine.is_some_and(|engine| engine.r#type == EngineType::Espeak) && !found() {
+        return Err(Failure::MissingProgram(format!("{PROGRAM} was not found; run `make setup`")).into());
+    }
+    Ok(())
+}
+
+/// The private servers say which programs are missing in a sentence that ends with what to do.
+fn missing_program(error: anyhow::Error) -> anyhow::Error {
+    let text = error.to_string();
+    if text.ends_with("not found; run `make setup`") { Failure::MissingProgram(text).into() } else { error }
+}
+
+fn broker_address(url: &str) -> anyhow::Result<Address> {
+    let url = Url::parse(url).ok().and_then(|url| Some((url.host_str()?.to_owned(), url.port())));
+    let (host, port) =
+        url.context("broker.url is not an address such as amqp://user:password@host:5672/%2f")?;
+    Ok(Address { host, port: port.unwrap_or(5672) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_travel_in_the_environment_only() {
+        let mut config = Config::load(None).unwrap();
+        config.broker.url = "amqp://podfleet:s3cret@127.0.0.1:1/%2f".into();
+        let options = Options { data: "x".into(), port: 0, workers: 2, collectors: 1, external: false };
+        let commands = commands(&options, Path::new("/data/producer.ready"));
+        let names: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["producer-1", "collector-1", "worker-1", "worker-2"]);
+        assert!(commands.iter().all(|(_, arguments)| arguments.iter().all(|word| !word.contains("s3cret"))));
+        let variables = variables(Some(Path::new("podfleet.toml")), &config, 8080).unwrap();
+        assert!(
+            variables.iter().any(|(name, value)| name == "PODFLEET__BROKER__URL" && value.contains("s3cret"))
+        );
+        let file = &variables.iter().find(|(name, _)| name == "PODFLEET_CONFIG").unwrap().1;
+        assert!(Path::new(file).is_absolute());
+    }
+
+    #[test]
+    fn the_broker_is_named_without_its_password() {
+        let address = broker_address("amqp://podfleet:s3cret@127.0.0.1:12345/%2f").unwrap();
+        assert_eq!(address, Address { host: "127.0.0.1".into(), port: 12345 });
+        assert_eq!(broker_address("amqp://rabbit/").unwrap().port, 5672);
+        assert!(!broker_address("s3cret").unwrap_err().to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_taken_port_is_refused_with_a_way_out() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = api_port(listener.local_addr().unwrap().port()).unwrap_err().to_string();
+        assert!(error.contains("--port 0"), "{error}");
+        assert_ne!(api_port(0).unwrap(), 0);
+    }
+}

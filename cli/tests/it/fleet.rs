@@ -1,0 +1,414 @@
+//! A fleet for one test: role processes with a database, a virtual host, a cache and blobs of their own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use common::private::PrivateServers;
+use common::private::redis::Redis;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+use tokio_postgres::{NoTls, Row};
+
+/// No test waits longer for anything.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(50);
+
+/// The servers that tests share, and the folder of everything.
+pub struct Servers {
+    shared: Mutex<Option<PrivateServers>>,
+    folder: TempDir,
+    next: AtomicU32,
+}
+
+impl Servers {
+    pub async fn start() -> anyhow::Result<Servers> {
+        let folder = tempfile::Builder::new().prefix("podfleet-it-").tempdir()?;
+        let shared = PrivateServers::start(&folder.path().join("servers")).await?;
+        Ok(Servers { shared: Mutex::new(Some(shared)), folder, next: AtomicU32::new(0) })
+    }
+
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        match self.shared.lock().await.take() {
+            Some(servers) => servers.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// A folder that no other test has.
+    pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let folder = self.folder.path().join(format!("{name}-{number}"));
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}
+
+/// How many of each role, and what they are told.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub producers: usize,
+    pub workers: usize,
+    pub collectors: usize,
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup { producers: 1, workers: 1, collectors: 1, environment: Vec::new() }
+    }
+}
+
+impl Setup {
+    pub fn with(mut self, name: &str, value: impl ToString) -> Setup {
+        self.environment.push((format!("PODFLEET__{name}"), value.to_string()));
+        self
+    }
+
+    /// Speech from a server that speaks the OpenAI wire format.
+    pub fn with_speech_server(self, url: &str) -> Setup {
+        self.with("ENGINES__TONES__TYPE", "openai")
+            .with("ENGINES__TONES__KINDS", "tts")
+            .with("ENGINES__TONES__URL", url)
+            .with("ENGINES__TONES__MODEL", "tones")
+            .with("ENGINES__TONES__EXPECTED_MS", "100")
+            .with("DEFAULTS__TTS", "tones")
+    }
+}
+
+/// A running role.
+pub struct Role {
+    pub name: String,
+    pub child: Child,
+    pub log: PathBuf,
+}
+
+impl Role {
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.child.id() {
+            kill(Pid::from_raw(pid as i32), signal).expect("our own child");
+        }
+    }
+
+    pub async fn exit(&mut self) -> anyhow::Result<ExitStatus> {
+        tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .with_context(|| format!("{} did not end; its log is {}", self.name, self.log.display()))?
+            .context("waiting for a role")
+    }
+}
+
+pub struct Fleet {
+    pub folder: PathBuf,
+    pub vhost: String,
+    pub api: String,
+    pub apis: Vec<String>,
+    pub roles: Vec<Role>,
+    pub http: reqwest::Client,
+    environment: BTreeMap<String, String>,
+    database: String,
+    redis: Option<Redis>,
+    /// Servers of this test alone, when it does things to them.
+    pub own: Option<PrivateServers>,
+    shared: Option<&'static Servers>,
+    spawned: usize,
+}
+
+impl Fleet {
+    /// On the servers that all tests share.
+    pub async fn start(servers: &'static Servers, name: &str, setup: Setup) -> anyhow::Result<Fleet> {
+        let folder = servers.folder(name)?;
+        let database = folder.file_name().and_then(|n| n.to_str()).context("a name")?.replace('-', "_");
+        let (database_url, broker_url) = {
+            let shared = servers.shared.lock().await;
+            let shared = shared.as_ref().context("the servers are stopped")?;
+            shared.postgres.create_database(&database).await?;
+            shared.rabbitmq.create_vhost(&database).await?;
+            (shared.postgres.database_url(&database), shared.rabbitmq.vhost_url(&database))
+        };
+        let redis = Redis::start(&folder.join("redis")).await?;
+        let mut fleet = Fleet::prepare(folder, &database_url, &broker_url, &redis.url(), &setup)?;
+        fleet.redis = Some(redis);
+        fleet.vhost = database;
+        fleet.shared = Some(servers);
+        fleet.start_roles(&setup).await?;
+        Ok(fleet)
+    }
+
+    /// On servers of its own, to which the test may do what it likes.
+    pub async fn start_with_own_servers(servers: &'static Servers, name: &str, setup: Setup) -> anyhow::Result<Fleet> {
+        let folder = servers.folder(name)?;
+        let own = PrivateServers::start(&folder.join("servers")).await?;
+        let mut fleet =
+            Fleet::prepare(folder, &own.postgres.url(), &own.rabbitmq.url(), &own.redis.url(), &setup)?;
+        fleet.own = Some(own);
+        fleet.start_roles(&setup).await?;
+        Ok(fleet)
+    }
+
+    fn prepare(
+        folder: PathBuf,
+        database: &str,
+        broker: &str,
+        redis: &str,
+        setup: &Setup,
+    ) -> anyhow::Result<Fleet> {
+        let mut environment: BTreeMap<String, String> = [
+            ("PODFLEET__DATABASE__URL", database.to_owned()),
+            ("PODFLEET__BROKER__URL", broker.to_owned()),
+            ("PODFLEET__CACHE__URL", redis.to_owned()),
+            ("PODFLEET__BLOBS__FOLDER", folder.join("blobs").display().to_string()),
+            ("PODFLEET__PRODUCER__BIND", "127.0.0.1:0".to_owned()),
+            ("PODFLEET__POLICY__INTERRUPTED_MS", "500".to_owned()),
+            ("PODFLEET__POLICY__BASE_MS", "200".to_owned()),
+            ("RUST_LOG", "info".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        environment.extend(setup.environment.iter().cloned());
+        Ok(Fleet {
+            folder,
+            vhost: "/".into(),
+            api: String::new(),
+            apis: Vec::new(),
+            roles: Vec::new(),
+            http: reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?,
+            environment,
+            database: database.to_owned(),
+            redis: None,
+            own: None,
+            shared: None,
+            spawned: 0,
+        })
+    }
+
+    async fn start_roles(&mut self, setup: &Setup) -> anyhow::Result<()> {
+        for _ in 0..setup.collectors {
+            self.spawn("collector", &[]).await?;
+        }
+        for _ in 0..setup.workers {
+            self.spawn("worker", &[]).await?;
+        }
+        for _ in 0..setup.producers {
+            self.spawn_producer(&[]).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn spawn_producer(&mut self, environment: &[(&str, &str)]) -> anyhow::Result<()> {
+        let ready = self.folder.join(format!("producer-{}.address", self.spawned));
+        let arguments = ["--ready-file".to_owned(), ready.display().to_string()];
+        self.spawn_with("producer", &arguments, environment).await?;
+        let address = until("the producer's address", async || {
+            Ok(std::fs::read_to_string(&ready).ok().filter(|address| !address.is_empty()))
+        })
+        .await?;
+        self.api = format!("http://{}", address.trim());
+        self.apis.push(self.api.clone());
+        Ok(())
+    }
+
+    /// Starts one more of a role.
+    pub async fn spawn(&mut self, role: &str, environment: &[(&str, &str)]) -> anyhow::Result<()> {
+        self.spawn_with(role, &[], environment).await
+    }
+
+    async fn spawn_with(&mut self, role: &str, arguments: &[String], environment: &[(&str, &str)]) -> anyhow::Result<()> {
+        let name = format!("{role}-{}", self.spawned);
+        self.spawned += 1;
+        let log = self.folder.join(format!("{name}.log"));
+        let file = std::fs::File::create(&log)?;
+        let child = Command::new(env!("CARGO_BIN_EXE_podfleet"))
+            .arg(role)
+            .args(arguments)
+            .envs(&self.environment)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()?;
+        self.roles.push(Role { name, child, log });
+        Ok(())
+    }
+
+    pub fn role(&mut self, name: &str) -> &mut Role {
+        self.roles.iter_mut().find(|role| role.name.starts_with(name)).unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    pub async fn post(&self, body: &Value) -> anyhow::Result<reqwest::Response> {
+        Ok(self.http.post(format!("{}/v1/podcasts", self.api)).json(body).send().await?)
+    }
+
+    /// Submits a request that must be accepted; returns the podcast's id.
+    pub async fn submit(&self, body: &Value) -> anyhow::Result<String> {
+        let response = self.post(body).await?;
+        let status = response.status();
+        let answer: Value = response.json().await?;
+        ensure!(status == 202, "{status}: {answer}");
+        Ok(answer["id"].as_str().context("an id")?.to_owned())
+    }
+
+    pub async fn get(&self, path: &str) -> anyhow::Result<reqwest::Response> {
+        Ok(self.http.get(format!("{}{path}", self.api)).send().await?)
+    }
+
+    pub async fn podcast(&self, id: &str) -> anyhow::Result<Value> {
+        Ok(self.get(&format!("/v1/podcasts/{id}")).await?.error_for_status()?.json().await?)
+    }
+
+    /// Waits until the podcast has ended, in whichever state.
+    pub async fn ended(&self, id: &str) -> anyhow::Result<Value> {
+        until("the end of a podcast", async || {
+            // The producer may be the one that is being restarted.
+            let Ok(podcast) = self.podcast(id).await else { return Ok(None) };
+            Ok((podcast["state"] != "running").then_some(podcast))
+        })
+        .await
+        .with_context(|| format!("podcast {id}; the logs are in {}", self.folder.display()))
+    }
+
+    pub async fn completed(&self, id: &str) -> anyhow::Result<Value> {
+        let podcast = self.ended(id).await?;
+        ensure!(podcast["state"] == "completed", "{podcast:#}");
+        Ok(podcast)
+    }
+
+    pub async fn audio(&self, id: &str) -> anyhow::Result<PathBuf> {
+        let response = self.get(&format!("/v1/podcasts/{id}/audio")).await?.error_for_status()?;
+        let file = self.folder.join(format!("{id}.mp3"));
+        std::fs::write(&file, response.bytes().await?)?;
+        Ok(file)
+    }
+
+    pub async fn query(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
+        let (client, connection) = tokio_postgres::connect(&self.database, NoTls).await?;
+        let connection = tokio::spawn(connection);
+        let rows = client.query(sql, &[]).await?;
+        drop(client);
+        connection.await??;
+        Ok(rows)
+    }
+
+    pub async fn count(&self, sql: &str) -> anyhow::Result<i64> {
+        Ok(self.query(sql).await?.first().context("a row")?.get(0))
+    }
+
+    /// Waits until a count has the value that is wanted.
+    pub async fn until_count(&self, sql: &str, wanted: impl Fn(i64) -> bool) -> anyhow::Result<()> {
+        until(sql, async || {
+            let count = self.count(sql).await.unwrap_or(-1);
+            Ok(wanted(count).then_some(()))
+        })
+        .await
+    }
+
+    /// Nothing is on its way any more, and what has ended is whole.
+    pub async fn at_rest(&self) -> anyhow::Result<()> {
+        for (what, sql) in [
+            ("podcasts still running", "select count(*) from podcasts where state = 'running'"),
+            ("tasks still on their way", "select count(*) from tasks where state in ('ready', 'scheduled', 'dispatched')"),
+            (
+                "segments of completed podcasts that are not spoken exactly once",
+                "select count(*) from podcasts p where state = 'completed' and (
+                    segments_done <> segments_total
+                    or segments_total <> (select count(*) from segments s where s.podcast_id = p.id)
+                    or segments_total <> (select count(*) from tasks t where t.podcast_id = p.id and kind = 'tts' and t.state = 'done')
+                    or (select count(*) from tasks t where t.podcast_id = p.id and kind = 'join') <> 1)",
+            ),
+            (
+                "podcasts whose events have gaps",
+                "select count(*) from podcasts p where event_seq <> (select count(*) from events e where e.podcast_id = p.id)",
+            ),
+        ] {
+            self.until_count(sql, |count| count == 0).await.with_context(|| what.to_owned())?;
+        }
+        until("empty queues", async || {
+            let queues = match (&self.own, self.shared) {
+                (Some(own), _) => own.rabbitmq.queues(&self.vhost).await?,
+                (None, Some(servers)) => {
+                    let shared = servers.shared.lock().await;
+                    shared.as_ref().context("servers")?.rabbitmq.queues(&self.vhost).await?
+                }
+                (None, None) => bail!("no servers"),
+            };
+            Ok(queues.iter().filter(|q| q.name.ends_with(".v1")).all(|q| q.messages == 0).then_some(()))
+        })
+        .await
+    }
+
+    /// Asks every role to leave, which each must do in order.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        for role in &self.roles {
+            role.signal(Signal::SIGTERM);
+        }
+        for role in &mut self.roles {
+            let status = role.exit().await?;
+            ensure!(status.success(), "{} ended with {status}; its log is {}", role.name, role.log.display());
+        }
+        if let Some(redis) = &mut self.redis {
+            redis.stop().await?;
+        }
+        if let Some(own) = self.own.take() {
+            own.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Stops without minding how roles end: some were killed.
+    pub async fn abandon(mut self) -> anyhow::Result<()> {
+        for role in &mut self.roles {
+            role.signal(Signal::SIGTERM);
+        }
+        for role in &mut self.roles {
+            role.exit().await?;
+        }
+        if let Some(redis) = &mut self.redis {
+            redis.stop().await?;
+        }
+        if let Some(own) = self.own.take() {
+            own.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks again until there is an answer.
+pub async fn until<T>(what: &str, look: impl AsyncFn() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if started.elapsed() > PATIENCE {
+            bail!("waited {PATIENCE:?} for {what}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// An article with numbered sentences: the speech server speaks the numbers as tones. Sections of `per_chapter` paragraphs, one
+/// sentence each.
+pub fn numbered_article(chapters: usize, per_chapter: usize) -> Value {
+    let mut text = String::from("# Numbers\n\n");
+    let mut number = 1;
+    for chapter in 0..chapters {
+        text.push_str(&format!("## Part {}\n\n", ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"][chapter % 10]));
+        for _ in 0..per_chapter {
+            text.push_str(&format!("This is sentence {number} of the article, and it goes on for a while.\n\n"));
+            number += 1;
+        }
+    }
+    json!({"source": {"text": text}, "language": "en", "format": "dialogue"})
+}

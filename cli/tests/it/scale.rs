@@ -1,0 +1,85 @@
+//! Many tasks, many processes.
+
+use anyhow::{Context, ensure};
+use common::store::tasks::dispatch::TAKE_READY;
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
+
+use crate::audio::expect_every_number_once;
+use crate::fleet::{Fleet, Servers, Setup, numbered_article};
+use loadtest::providers::{Provider, Settings};
+
+/// Looks at rows read, not at time.
+pub async fn a_million_waiting_tasks_are_not_read(servers: &'static Servers) -> anyhow::Result<()> {
+    // The collector makes the schema and then leaves: nobody may take the tasks.
+    let mut fleet = Fleet::start(servers, "million", Setup { workers: 0, ..Setup::default() }).await?;
+    fleet.until_count("select count(*) from publishers", |count| count >= 1).await?;
+    fleet.role("collector").signal(nix::sys::signal::Signal::SIGTERM);
+    fleet.role("collector").exit().await?;
+    fleet
+        .query(
+            "insert into tasks (podcast_id, id, tenant, principal, generation, kind, state, lane, rank, engine, input, input_hash,
+                                deadline)
+             select gen_random_uuid(), gen_random_uuid(), 't', 'p', 1, 'tts', 'ready', 'normal', n, 'espeak', '{}', '', now()
+             from generate_series(1, 1000000) n",
+        )
+        .await?;
+    fleet.query("analyze tasks").await?;
+    for query in [
+        TAKE_READY.replace("$1", "'tts'").replace("$2", "'normal'").replace("$3", "-9223372036854775808").replace("$4", "100"),
+        "select exists (select from tasks t where t.state = 'ready' and t.kind = 'tts' and t.lane = 'normal')".to_owned(),
+        "update tasks set state = 'ready', run_at = null where state = 'scheduled' and run_at <= now()".to_owned(),
+        "select kind, lane, count(*) from tasks where state = 'dispatched' group by kind, lane".to_owned(),
+    ] {
+        let plan = fleet.query(&format!("explain (analyze, format json) {query}")).await?;
+        let plan: Value = plan.first().context("a plan")?.get(0);
+        let read = rows_read(&plan[0]["Plan"]);
+        println!("  {read} rows read by: {}", query.split_whitespace().take(8).collect::<Vec<_>>().join(" "));
+        ensure!(read <= 1_000, "{read} rows were read of a million: {plan:#}");
+    }
+    fleet.abandon().await
+}
+
+/// Rows that the scans of a plan produced or threw away.
+fn rows_read(plan: &Value) -> u64 {
+    let number = |name: &str| plan[name].as_f64().unwrap_or(0.0);
+    let mut read = 0.0;
+    if plan["Node Type"].as_str().is_some_and(|node| node.contains("Scan")) {
+        read += (number("Actual Rows") + number("Rows Removed by Filter") + number("Rows Removed by Index Recheck"))
+            * number("Actual Loops").max(1.0);
+    }
+    let inner = plan["Plans"].as_array().map(Vec::as_slice).unwrap_or_default();
+    read as u64 + inner.iter().map(rows_read).sum::<u64>()
+}
+
+pub async fn several_of_each_role_give_the_same_result(servers: &'static Servers) -> anyhow::Result<()> {
+    let provider = Provider::start(Settings::default()).await?;
+    let setup = Setup { producers: 2, workers: 3, collectors: 3, ..Setup::default() };
+    let setup = setup
+        .with_speech_server(&provider.url())
+        .with("COLLECTOR__SINGLE_ACTIVE", false)
+        .with("COLLECTOR__PARTITIONS", 2)
+        .with("COLLECTOR__MIXERS", 1);
+    let fleet = Fleet::start(servers, "several", setup).await?;
+    let ids = try_join_all((0..12).map(|number| {
+        let fleet = &fleet;
+        async move {
+            let mut article = numbered_article(2, 4);
+            article["title"] = json!(format!("Podcast {number}"));
+            article["priority"] = json!(["high", "normal", "low"][number % 3]);
+            let api = &fleet.apis[number % 2];
+            let answer: Value =
+                fleet.http.post(format!("{api}/v1/podcasts")).json(&article).send().await?.json().await?;
+            anyhow::Ok(answer["id"].as_str().context("an id")?.to_owned())
+        }
+    }))
+    .await?;
+    for id in &ids {
+        fleet.completed(id).await?;
+        expect_every_number_once(&fleet, id).await?;
+    }
+    ensure!(fleet.count("select count(*) from tasks where kind = 'join'").await? == 12);
+    ensure!(fleet.count("select count(*) from tasks where kind = 'mix'").await? == fleet.count("select count(*) from chapters").await?);
+    fleet.at_rest().await?;
+    fleet.stop().await
+}

@@ -1,0 +1,160 @@
+//! The HTTP API. Every error is a problem (RFC 9457) that says what happened and what to do next.
+//!
+//! There is no authentication yet: the API listens on loopback only, and [`guard`] keeps web pages out of it.
+
+pub(crate) mod checks;
+mod episode;
+mod extract;
+mod files;
+mod guard;
+mod podcasts;
+mod problem;
+mod range;
+mod submit;
+mod watch;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use common::process;
+use deadpool_postgres::Object;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::Env;
+use crate::accept::Intake;
+use problem::Problem;
+
+/// From the request's head to the response's head; bodies of responses may stream for longer.
+const REQUEST: Duration = Duration::from_secs(10);
+/// How long responses may go on after shutdown was asked for.
+const LEAVING: Duration = Duration::from_secs(10);
+/// Bodies of requests held in memory at a time, in KiB.
+const BODIES_KIB: usize = 64 * 1024;
+
+/// What the handlers work with.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub(crate) env: Arc<Env>,
+    pub(crate) intake: Intake,
+    /// Memory for bodies, in KiB: whoever finds none left is asked to come back.
+    pub(crate) memory: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(env: Arc<Env>, intake: Intake) -> App {
+        App { env, intake, memory: Arc::new(Semaphore::new(BODIES_KIB)) }
+    }
+
+    /// Reads from the database.
+    async fn read<T>(&self, work: impl AsyncFnOnce(&mut Object) -> anyhow::Result<T>) -> Result<T, Problem> {
+        self.env.store.run(work).await.map_err(Problem::database)
+    }
+}
+
+/// Serves the API until shutdown, and then finishes what is under way.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: App,
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "the API is served");
+    let router = router(app, metrics);
+    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let deadline = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(LEAVING).await;
+    };
+    tokio::select! {
+        served = server => served.context("serving the API"),
+        () = deadline => {
+            tracing::warn!("responses that were still under way are cut off");
+            Ok(())
+        }
+    }
+}
+
+fn router(app: App, metrics: PrometheusHandle) -> Router {
+    let health = process::health_routes(app.env.readiness.clone(), metrics);
+    Router::new()
+        .route("/v1/podcasts", get(podcasts::list).post(submit::submit))
+        .route("/v1/podcasts/{id}", get(podcasts::show).delete(podcasts::cancel))
+        .route("/v1/podcasts/{id}/events", get(watch::events))
+        .route("/v1/podcasts/{id}/ws", get(watch::websocket))
+        .route("/v1/podcasts/{id}/audio", get(episode::audio))
+        .route("/v1/podcasts/{id}/transcript.vtt", get(episode::transcript_vtt))
+        .route("/v1/podcasts/{id}/transcript.srt", get(episode::transcript_srt))
+        .route("/v1/podcasts/{id}/transcript.json", get(episode::transcript_json))
+        .route("/v1/podcasts/{id}/transcript.txt", get(episode::transcript_txt))
+        .route("/v1/podcasts/{id}/chapters.json", get(episode::chapters_json))
+        .with_state(app)
+        .merge(health)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        // The submit handler reads its body itself, within its own limit; nothing else takes one.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(guard::refuse_foreign_pages))
+        .layer(middleware::from_fn(bound))
+        .layer(CatchPanicLayer::custom(on_panic))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+async fn not_found(request: Request) -> Problem {
+    let detail = format!("There is nothing at {}. The API begins at /v1/podcasts", request.uri().path());
+    Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
+}
+
+async fn method_not_allowed(method: Method, request: Request) -> Problem {
+    let detail = format!("{} cannot be used on {}", method, request.uri().path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+}
+
+/// Bounds the time to the head of a response.
+async fn bound(request: Request, next: Next) -> Response {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    match tokio::time::timeout(REQUEST, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let advice = if changes {
+                "Whether it took effect is not known: send it again with the same Idempotency-Key, and it takes effect once"
+            } else {
+                "Try again in a moment"
+            };
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "timeout",
+                format!("There was no answer in {REQUEST:?}. {advice}"),
+            )
+            .retry_after(2)
+            .into_response()
+        }
+    }
+}
+
+/// The panic hook has told the rest on stderr.
+#[allow(clippy::needless_pass_by_value)]
+fn on_panic(panic: Box<dyn Any + Send>) -> Response {
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = text, "a handler panicked; this is a bug");
+    Problem::internal().into_response()
+}

@@ -1,0 +1,121 @@
+//! What a finished podcast consists of: its audio, transcripts and chapters.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use common::store::reading;
+use common::work::Episode;
+
+use super::App;
+use super::extract::{PodcastId, unknown};
+use super::files::{self, File};
+use super::problem::Problem;
+use crate::Caller;
+
+/// One of an episode's files.
+struct Part {
+    key: fn(&Episode) -> &str,
+    content_type: &'static str,
+    ending: &'static str,
+}
+
+pub(super) async fn audio(
+    app: State<App>,
+    caller: Caller,
+    id: PodcastId,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let part = Part { key: |episode| &episode.audio, content_type: "audio/mpeg", ending: "mp3" };
+    serve(&app, &caller, id, &headers, part).await
+}
+
+pub(super) async fn transcript_vtt(
+    app: State<App>,
+    caller: Caller,
+    id: PodcastId,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let part = Part { key: |e| &e.transcript_vtt, content_type: "text/vtt; charset=utf-8", ending: "vtt" };
+    serve(&app, &caller, id, &headers, part).await
+}
+
+pub(super) async fn transcript_srt(
+    app: State<App>,
+    caller: Caller,
+    id: PodcastId,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let part = Part {
+        key: |e| &e.transcript_srt,
+        content_type: "application/x-subrip; charset=utf-8",
+        ending: "srt",
+    };
+    serve(&app, &caller, id, &headers, part).await
+}
+
+pub(super) async fn transcript_json(
+    app: State<App>,
+    caller: Caller,
+    id: PodcastId,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let part =
+        Part { key: |e| &e.transcript_json, content_type: "application/json", ending: "transcript.json" };
+    serve(&app, &caller, id, &headers, part).await
+}
+
+pub(super) async fn transcript_txt(
+    app: State<App>,
+    caller: Caller,
+    id: PodcastId,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let part = Part { key: |e| &e.transcript_txt, content_type: "text/plain; charset=utf-8", ending: "txt" };
+    serve(&app, &caller, id, &headers, part).await
+}
+
+pub(super) async fn chapters_json(
+    app: State<App>,
+    caller: Caller,
+    id: PodcastId,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let part = Part {
+        key: |e| &e.chapters_json,
+        content_type: "application/json+chapters",
+        ending: "chapters.json",
+    };
+    serve(&app, &caller, id, &headers, part).await
+}
+
+async fn serve(
+    app: &App,
+    caller: &Caller,
+    id: PodcastId,
+    headers: &HeaderMap,
+    part: Part,
+) -> Result<Response, Problem> {
+    let PodcastId(id) = id;
+    let found = app.read(async |client| reading::podcast(client, &caller.tenant, id).await).await?;
+    let podcast = found.ok_or_else(|| unknown(id))?;
+    // An edited podcast keeps its last episode until the next one is complete.
+    let Some(episode) = &podcast.episode else {
+        let detail = match podcast.state.as_str() {
+            "running" => format!(
+                "The podcast is not finished: it is at the stage {}. Follow its events",
+                podcast.stage
+            ),
+            state => format!("The podcast has no audio, because it is {state}"),
+        };
+        return Err(
+            Problem::new(StatusCode::CONFLICT, "not-completed", detail).with("state", podcast.state.clone())
+        );
+    };
+    let file = File {
+        key: (part.key)(episode),
+        content_type: part.content_type,
+        title: podcast.title.as_deref(),
+        ending: part.ending,
+    };
+    files::serve(&app.env.blobs, file, headers).await
+}

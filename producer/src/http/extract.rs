@@ -1,0 +1,73 @@
+//! What handlers take from a request, refused as problems.
+
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::problem::Problem;
+use crate::Caller;
+
+/// Decides on whose behalf a request is made. There is no authentication yet: everybody on this machine is the one tenant.
+/// Every handler takes tenant and principal from here and from nowhere else.
+fn caller(_parts: &Parts) -> Caller {
+    Caller { tenant: "default".into(), principal: "local".into() }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Caller, Infallible> {
+        Ok(caller(parts))
+    }
+}
+
+/// The podcast that a path names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PodcastId(pub(super) Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for PodcastId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PodcastId, Problem> {
+        let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
+            return Err(malformed());
+        };
+        text.parse().map(PodcastId).map_err(|_| malformed())
+    }
+}
+
+fn malformed() -> Problem {
+    Problem::bad_request(
+        "id",
+        "it is not the id of a podcast",
+        "Use the `id` of the answer to your request, a UUID",
+    )
+}
+
+/// There is no such podcast, or it is another tenant's: the answer is the same.
+pub(super) fn unknown(id: Uuid) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not-found", format!("There is no podcast {id}"))
+}
+
+/// The query string; unknown names are refused, so that a misspelt filter is not taken for none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Params<T>, Problem> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(params)) => Ok(Params(params)),
+            Err(rejection) => Err(Problem::bad_request(
+                "query",
+                rejection.body_text(),
+                "Compare it with the API's description",
+            )),
+        }
+    }
+}

@@ -148,7 +148,8 @@ pub fn parse(body: &[u8]) -> Result<PodcastRequest, Fault> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let request: PodcastRequest = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        let field = if path == "." { "body".to_owned() } else { path };
+        let broken = error.inner().is_syntax() || error.inner().is_eof();
+        let field = if broken || path == "." { "body".to_owned() } else { path };
         fault(&field, &plain(error.inner()), "Compare it with the fields of a request in the README")
     })?;
     deserializer.end().map_err(|error| {

@@ -13,7 +13,8 @@ const SECONDS: &[f64] = &[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30
 pub fn start(settings: &Telemetry) -> anyhow::Result<PrometheusHandle> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => filter,
-        _ => settings.log.clone(),
+        // These say at length what our own messages say once, where it is handled.
+        _ => format!("lapin=off,symphonia_bundle_mp3=warn,refinery_core=warn,tokio_postgres=warn,{}", settings.log),
     };
     let filter = EnvFilter::try_new(&filter)
         .with_context(|| format!("telemetry.log is \"{filter}\", which is not a filter such as info,lapin=warn"))?;

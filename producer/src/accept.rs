@@ -148,7 +148,7 @@ impl Acceptor {
             return;
         }
         let prepared = batch::prepare(&self.env, waiting).await;
-        metrics::histogram!("podfleet_accept_batch_size").record(as_f64(prepared.len()));
+        metrics::counter!("podfleet_accept_commits_total").increment(1);
         match self.store(&prepared).await {
             Ok(stored) => self.answer(prepared, stored),
             Err(error) if batch::is_poison(&error) && prepared.len() > 1 => {
@@ -300,9 +300,4 @@ async fn within<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
     tokio::time::timeout(TRANSACTION, work)
         .await
         .context("PostgreSQL did not finish a transaction in 15 s")?
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn as_f64(count: usize) -> f64 {
-    count as f64
 }

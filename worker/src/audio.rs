@@ -16,6 +16,7 @@ pub mod mp3;
 mod plausible;
 mod rejected;
 mod resample;
+mod section;
 pub mod segment;
 mod source;
 pub mod transcript;

@@ -168,7 +168,6 @@ impl Fleet {
             ("PODFLEET__PRODUCER__BIND", "127.0.0.1:0".to_owned()),
             ("PODFLEET__POLICY__INTERRUPTED_MS", "500".to_owned()),
             ("PODFLEET__POLICY__BASE_MS", "200".to_owned()),
-            ("RUST_LOG", "info".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();

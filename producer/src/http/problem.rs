@@ -3,6 +3,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::request::Fault;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::SqlState;
 
@@ -85,23 +86,32 @@ impl Problem {
         self.header(header::RETRY_AFTER, seconds.into())
     }
 
-    fn json(&self) -> Value {
-        let mut body = json!({
-            "type": format!("urn:podfleet:problem:{}", self.kind),
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        if let Value::Object(fields) = &mut body {
-            fields.extend(self.more.clone());
-        }
-        body
+    fn json(&self) -> String {
+        let body = Body {
+            kind: format!("urn:podfleet:problem:{}", self.kind),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            more: &self.more,
+        };
+        serde_json::to_string(&body).unwrap_or_default()
     }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, self.json().to_string()).into_response();
+        let mut response = (self.status, self.json()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -118,7 +128,7 @@ mod tests {
     fn a_problem_names_every_fault_and_keeps_internals_to_itself() {
         let fault = Fault { field: "title".into(), reason: "it is empty".into(), remedy: "Give one".into() };
         let problem = Problem::faulty(StatusCode::UNPROCESSABLE_ENTITY, vec![fault]).with("limit", 7);
-        let body = problem.json();
+        let body: Value = serde_json::from_str(&problem.json()).unwrap();
         assert_eq!(body["type"], "urn:podfleet:problem:invalid-request");
         assert_eq!((&body["status"], &body["limit"]), (&json!(422), &json!(7)));
         assert_eq!(
@@ -127,7 +137,7 @@ mod tests {
         );
         assert_eq!(body["detail"], "title: it is empty. Give one");
         let secret = anyhow::anyhow!("password=1234");
-        assert!(!Problem::unexpected(&secret).json().to_string().contains("1234"));
+        assert!(!Problem::unexpected(&secret).json().contains("1234"));
     }
 
     #[test]

@@ -6,28 +6,30 @@
 //! ends in silence of which they hold only more. So in a joined file, from whose start players cut these 1105 samples, a
 //! chapter's time 0 falls on the boundary of its first frame, to the sample. Its first frame refers to no earlier bytes,
 //! as it comes from a fresh encoder.
+//!
+//! In the same way a chapter is made of sections of about half a minute, cut where a pause allows it: whatever has to be
+//! encoded again to keep its peaks down is a section.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
+use std::ops::Range;
 
 use common::config::Audio;
 use common::work::{Cue, MixSegment};
 
-use super::encoder::{Encoder, Listener};
 use super::limiter::Limiter;
 use super::meter::Meter;
-use super::resample::Resampler;
+use super::section::{self, start_ceiling_db};
 use super::source::read_all;
 use super::{SAMPLE_RATE, factor, mp3};
 
-/// How far the encoded loudness may be from the target before the chapter is encoded again.
-const LOUDNESS_TOLERANCE_LU: f64 = 0.7;
-/// How much more than ours another meter may read of the same peak; ffmpeg's was seen to read 0.12 dB more.
-const METER_MARGIN_DB: f64 = 0.15;
-const MAX_ENCODINGS: usize = 3;
 /// Segments are levelled one by one; a chapter that needs more than this is not speech.
 const GAIN_DB: std::ops::RangeInclusive<f64> = -30.0..=30.0;
-/// Silence after the last segment in addition to the delay, for what filters ring (samples).
-const RINGING: u64 = 64;
+/// What the limiter took away comes back by half: of louder sound it takes more. So more is given, up to this much more.
+const MAX_EXTRA_GAIN_DB: f64 = 1.0;
+/// The least length of a section but the last, in samples at [`SAMPLE_RATE`]: 30 s.
+const SECTION: u64 = 30 * SAMPLE_RATE as u64;
+/// Silence before a cut: the decoder's lag behind the encoder, and what filters ring.
+const SILENCE_BEFORE_CUT: u64 = mp3::ENCODER_DELAY + mp3::DECODER_DELAY + 64;
 
 /// A segment of the chapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +56,6 @@ pub struct Mixed {
     pub sample_rate: u32,
     pub duration_ms: u64,
     pub spans: Vec<Span>,
-    /// Integrated loudness of the frames as decoded again, when there is enough to measure.
-    pub lufs: Option<f64>,
     /// True peak of the frames as decoded again.
     pub true_peak_dbtp: f64,
 }
@@ -82,68 +82,34 @@ impl From<String> for MixError {
     }
 }
 
-/// Reads every segment (WAV as [`super::segment::prepare`] makes it) at least twice through `open`, which is given its index:
-/// once to measure the chapter, once to encode it. When the encoder missed loudness or peak, it encodes once more over what
-/// it wrote, which is as long. Writes frames without any tag from `out`'s position on. Memory does not depend on the length.
-pub fn mix<R: Read, W: Write + Seek>(
+/// Reads every segment (WAV as [`super::segment::prepare`] makes it) twice through `open`, which is given its index: once to
+/// measure the chapter, once to encode it. Writes frames without any tag. Memory depends on the longest segment and not on
+/// the length of the chapter: a section's samples are held, in 16 bits.
+pub fn mix<R: Read, W: Write>(
     segments: &[Segment],
     settings: &Audio,
     mut open: impl FnMut(usize) -> io::Result<R>,
     out: &mut W,
 ) -> Result<Mixed, MixError> {
     let plan = Plan::new(segments, settings.sample_rate).ok_or(MixError::Empty)?;
-    let mut ceiling_db = settings.max_true_peak_dbtp - encoder_headroom_db(settings);
-    let mut gain_db = needed_gain_db(segments, settings.target_lufs, factor(ceiling_db), &mut open)?;
-
-    let start = out.stream_position().map_err(MixError::Unwritable)?;
-    let mut encodings = 0;
-    loop {
-        gain_db = gain_db.clamp(*GAIN_DB.start(), *GAIN_DB.end());
-        let mut pass = Pass::new(settings, factor(gain_db), factor(ceiling_db), plan.frames, &mut *out)?;
-        read_all(segments, &mut open, |block| pass.add(block))?;
-        let (bytes, mut heard) = pass.finish()?;
-        encodings += 1;
-        let (lufs, true_peak_dbtp) = (heard.lufs(), heard.true_peak_dbtp());
-        let over = true_peak_dbtp + METER_MARGIN_DB - settings.max_true_peak_dbtp;
-        let short = lufs.map_or(0.0, |lufs| settings.target_lufs - lufs);
-        // One more go for loudness: when that does not help, the limiter takes what the gain gives.
-        let mislevelled = short.abs() > LOUDNESS_TOLERANCE_LU && encodings == 1;
-        if encodings == MAX_ENCODINGS || (over <= 0.0 && !mislevelled) {
-            return Ok(plan.mixed(bytes, lufs, true_peak_dbtp));
-        }
-        if over > 0.0 {
-            ceiling_db -= over + 0.1;
-        }
-        if mislevelled {
-            gain_db += short;
-        }
-        out.seek(SeekFrom::Start(start)).map_err(MixError::Unwritable)?;
+    let gain_db = needed_gain_db(segments, settings, &mut open)?;
+    let mut pcm: Vec<i16> = Vec::new();
+    let (mut bytes, mut true_peak_dbtp) = (0, f64::NEG_INFINITY);
+    for section in &plan.sections {
+        pcm.clear();
+        pcm.resize(section.lead as usize, 0);
+        read_all(segments, section.segments.clone(), &mut open, |block| {
+            pcm.extend_from_slice(block);
+            Ok(())
+        })?;
+        let frames = section.frames.end - section.frames.start;
+        let encoded = section::encode(&pcm, frames, gain_db, settings)?;
+        out.write_all(&encoded.frames).map_err(MixError::Unwritable)?;
+        bytes += encoded.frames.len() as u64;
+        true_peak_dbtp = true_peak_dbtp.max(encoded.true_peak_dbtp);
     }
-}
-
-/// How far below the highest permitted true peak the limiter's ceiling is at first. Encoding adds to the peaks, the more the
-/// fewer bits there are. Measured on speech with sharp peaks: 1.4 dB at 32 kb/s, 0.9 at 64, 0.5 at 96, 0.1 at 128.
-fn encoder_headroom_db(settings: &Audio) -> f64 {
-    (64.0 / f64::from(settings.bitrate_kbps)).clamp(0.5, 2.0)
-}
-
-/// Measures the chapter as it comes out of the limiter, which takes loudness away: segments are levelled to the target
-/// already, so the gain that follows is small and changes little in what the limiter does.
-fn needed_gain_db<R: Read>(
-    segments: &[Segment],
-    target_lufs: f64,
-    ceiling: f64,
-    open: &mut impl FnMut(usize) -> io::Result<R>,
-) -> Result<f64, MixError> {
-    let mut meter = Meter::new(SAMPLE_RATE)?;
-    let mut limiter = Limiter::new(ceiling, SAMPLE_RATE);
-    let mut limited = Vec::new();
-    read_all(segments, open, |block| {
-        limited.clear();
-        limiter.push(block, &mut limited);
-        Ok(meter.add_loudness(&limited)?)
-    })?;
-    Ok(meter.lufs().map_or(0.0, |lufs| target_lufs - lufs))
+    out.flush().map_err(MixError::Unwritable)?;
+    Ok(plan.mixed(bytes, true_peak_dbtp))
 }
 
 /// The chapter's transcript, timed from its start.
@@ -161,12 +127,42 @@ pub fn cues(mixed: &Mixed, segments: &[MixSegment]) -> Vec<Cue> {
         .collect()
 }
 
+/// Measures the chapter as it comes out of the limiter, which takes loudness away. Segments are levelled to the target
+/// already: the gain is small.
+fn needed_gain_db<R: Read>(
+    segments: &[Segment],
+    settings: &Audio,
+    open: &mut impl FnMut(usize) -> io::Result<R>,
+) -> Result<f64, MixError> {
+    let mut meter = Meter::new(SAMPLE_RATE)?;
+    let mut limiter = Limiter::new(factor(start_ceiling_db(settings)), SAMPLE_RATE);
+    let (mut samples, mut limited) = (Vec::new(), Vec::new());
+    read_all(segments, 0..segments.len(), open, |block| {
+        samples.clear();
+        samples.extend(block.iter().map(|&sample| f32::from(sample) / 32_768.0));
+        limited.clear();
+        limiter.push(&samples, &mut limited);
+        Ok(meter.add_loudness(&limited)?)
+    })?;
+    let short = meter.lufs().map_or(0.0, |lufs| settings.target_lufs - lufs);
+    let extra = (short / 2.0).clamp(0.0, MAX_EXTRA_GAIN_DB);
+    Ok((short + extra).clamp(*GAIN_DB.start(), *GAIN_DB.end()))
+}
+
 /// Where everything goes, known before anything is read.
 struct Plan {
     spans: Vec<Span>,
+    sections: Vec<Section>,
     frames: u64,
     frame_samples: u64,
     sample_rate: u32,
+}
+
+struct Section {
+    segments: Range<usize>,
+    frames: Range<u64>,
+    /// Silence before the first segment, in samples at [`SAMPLE_RATE`].
+    lead: u64,
 }
 
 impl Plan {
@@ -174,23 +170,31 @@ impl Plan {
     fn new(segments: &[Segment], sample_rate: u32) -> Option<Plan> {
         let (rate, from) = (u64::from(sample_rate), u64::from(SAMPLE_RATE));
         let at_rate = |samples: u64| (samples * rate + from / 2) / from;
-        let mut now = 0;
-        let spans: Vec<Span> = segments
-            .iter()
-            .map(|segment| {
-                let span = Span { start: at_rate(now), end: at_rate(now + segment.samples) };
-                now += segment.samples + pause_samples(segment);
-                span
-            })
-            .collect();
         let frame_samples = if sample_rate < 32_000 { 576 } else { 1152 };
+        let (mut now, mut first, mut first_at, mut frame, mut lead) = (0, 0, 0, 0, 0);
+        let mut spans: Vec<Span> = Vec::with_capacity(segments.len());
+        let mut sections = Vec::new();
+        for (index, segment) in segments.iter().enumerate() {
+            let start = at_rate(now);
+            let cut = start / frame_samples;
+            let silent =
+                spans.last().is_some_and(|last| last.end + SILENCE_BEFORE_CUT <= cut * frame_samples);
+            if silent && now - first_at >= SECTION {
+                sections.push(Section { segments: first..index, frames: frame..cut, lead });
+                let cut_at = (cut * frame_samples * from + rate / 2) / rate;
+                (first, first_at, frame, lead) = (index, now, cut, now.saturating_sub(cut_at));
+            }
+            spans.push(Span { start, end: at_rate(now + segment.samples) });
+            now += segment.samples + pause_samples(segment);
+        }
         // Nothing that sounds may lie in the frames that are not copied.
-        let least = spans.last()?.end + mp3::ENCODER_DELAY + mp3::DECODER_DELAY + RINGING;
-        let frames = ((at_rate(now) + frame_samples / 2) / frame_samples).max(least.div_ceil(frame_samples));
-        Some(Plan { spans, frames, frame_samples, sample_rate })
+        let least = (spans.last()?.end + SILENCE_BEFORE_CUT).div_ceil(frame_samples);
+        let frames = ((at_rate(now) + frame_samples / 2) / frame_samples).max(least);
+        sections.push(Section { segments: first..segments.len(), frames: frame..frames, lead });
+        Some(Plan { spans, sections, frames, frame_samples, sample_rate })
     }
 
-    fn mixed(self, bytes: u64, lufs: Option<f64>, true_peak_dbtp: f64) -> Mixed {
+    fn mixed(self, bytes: u64, true_peak_dbtp: f64) -> Mixed {
         let rate = u64::from(self.sample_rate);
         Mixed {
             frames: self.frames,
@@ -198,7 +202,6 @@ impl Plan {
             sample_rate: self.sample_rate,
             duration_ms: (self.frames * self.frame_samples * 1000 + rate / 2) / rate,
             spans: self.spans,
-            lufs,
             true_peak_dbtp,
         }
     }
@@ -208,77 +211,30 @@ pub(super) fn pause_samples(segment: &Segment) -> u64 {
     u64::from(segment.pause_ms) * u64::from(SAMPLE_RATE) / 1000
 }
 
-/// One way through the chapter: gain, rate, limiter, encoder, and an ear on what comes out.
-struct Pass<'a, W> {
-    gain: f32,
-    resampler: Resampler,
-    limiter: Limiter,
-    encoder: Encoder,
-    listener: Listener,
-    frames_left: u64,
-    bytes: u64,
-    out: &'a mut W,
-    louder: Vec<f32>,
-    converted: Vec<f32>,
-    limited: Vec<f32>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<'a, W: Write> Pass<'a, W> {
-    fn new(settings: &Audio, gain: f64, ceiling: f64, frames: u64, out: &'a mut W) -> Result<Self, String> {
-        let rate = settings.sample_rate;
-        Ok(Pass {
-            gain: gain as f32,
-            resampler: Resampler::new(SAMPLE_RATE, rate)?,
-            limiter: Limiter::new(ceiling, rate),
-            encoder: Encoder::new(rate, settings.bitrate_kbps)?,
-            listener: Listener::new(rate)?,
-            frames_left: frames,
-            bytes: 0,
-            out,
-            louder: Vec::new(),
-            converted: Vec::new(),
-            limited: Vec::new(),
-        })
-    }
-
-    fn add(&mut self, block: &[f32]) -> Result<(), MixError> {
-        self.louder.clear();
-        self.louder.extend(block.iter().map(|sample| sample * self.gain));
-        self.converted.clear();
-        self.resampler.push(&self.louder, &mut self.converted)?;
-        self.limit_and_encode()
-    }
-
-    fn finish(mut self) -> Result<(u64, Meter), MixError> {
-        self.converted.clear();
-        self.resampler.finish(&mut self.converted)?;
-        self.limit_and_encode()?;
-        // Silence pushes out what the limiter and the encoder still hold back; it is the chapter's last pause that goes on.
-        // LAME holds back less than a dozen frames.
-        for _ in 0..64 {
-            if self.frames_left == 0 {
-                self.out.flush().map_err(MixError::Unwritable)?;
-                return Ok((self.bytes, self.listener.meter()));
+    #[test]
+    fn sections_follow_each_other_in_pauses() {
+        for rate in [24_000, 44_100] {
+            for pause_ms in [0, 20, 350, 700] {
+                let segments: Vec<Segment> =
+                    (0..200).map(|n| Segment { samples: 20_000 + n * 997, pause_ms }).collect();
+                let plan = Plan::new(&segments, rate).unwrap();
+                assert_eq!(plan.sections.len() > 1, pause_ms > 100, "{rate} Hz, {pause_ms} ms");
+                let (mut segment, mut frame) = (0, 0);
+                for section in &plan.sections {
+                    assert_eq!((section.segments.start, section.frames.start), (segment, frame));
+                    let cut = frame * plan.frame_samples;
+                    assert!(plan.spans[segment].start >= cut);
+                    assert!(segment == 0 || plan.spans[segment - 1].end + SILENCE_BEFORE_CUT <= cut);
+                    let lead = section.lead * u64::from(rate) / u64::from(SAMPLE_RATE);
+                    assert!(plan.spans[segment].start.abs_diff(cut + lead) <= 2);
+                    (segment, frame) = (section.segments.end, section.frames.end);
+                }
+                assert_eq!((segment, frame), (200, plan.frames));
             }
-            self.converted.clear();
-            self.converted.resize(1152, 0.0);
-            self.limit_and_encode()?;
         }
-        Err(MixError::Codec(format!("LAME kept back {} frames", self.frames_left)))
-    }
-
-    fn limit_and_encode(&mut self) -> Result<(), MixError> {
-        self.limited.clear();
-        self.limiter.push(&self.converted, &mut self.limited);
-        let Pass { encoder, listener, frames_left, bytes, out, limited, .. } = self;
-        encoder.push(limited, |_, frame| {
-            if *frames_left > 0 {
-                *frames_left -= 1;
-                *bytes += frame.len() as u64;
-                listener.hear(frame)?;
-                out.write_all(frame).map_err(MixError::Unwritable)?;
-            }
-            Ok(())
-        })
     }
 }

@@ -6,8 +6,8 @@ use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDe
 use symphonia::core::packet::PacketRef;
 use symphonia::core::units::{Duration, Timestamp};
 
-use super::meter::Meter;
-use super::mp3;
+use super::true_peak::TruePeak;
+use super::{decibels, mp3};
 
 /// Encodes a stream and hands out whole frames.
 pub(super) struct Encoder {
@@ -25,11 +25,11 @@ impl Encoder {
     }
 
     /// Encodes `samples` (full scale is 1) and calls `each` with every frame that is complete. Frames lag behind the input.
-    pub(super) fn push<E: From<String>>(
+    pub(super) fn push(
         &mut self,
         samples: &[f32],
-        mut each: impl FnMut(&mp3::Header, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut each: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<(), String> {
         self.scaled.clear();
         self.scaled.extend(samples.iter().map(|sample| sample * self.scale));
         self.bytes.reserve(mp3lame_encoder::max_required_buffer_size(samples.len()));
@@ -37,10 +37,10 @@ impl Encoder {
             .encode_to_vec(MonoPcm(&self.scaled), &mut self.bytes)
             .map_err(|error| format!("LAME failed: {error}"))?;
         let mut used = 0;
-        while let Some((header, frame)) =
+        while let Some(frame) =
             mp3::split_frame(&self.bytes[used..]).map_err(|error| format!("LAME made no frames: {error}"))?
         {
-            each(&header, frame)?;
+            each(frame)?;
             used += frame.len();
         }
         self.bytes.drain(..used);
@@ -89,10 +89,10 @@ fn bitrate(kbps: u32) -> Option<Bitrate> {
     })
 }
 
-/// Decodes frames and measures what is heard.
+/// Decodes frames and looks for their peaks.
 pub(super) struct Listener {
     decoder: Box<dyn AudioDecoder>,
-    meter: Meter,
+    peak: TruePeak,
     samples: Vec<f32>,
 }
 
@@ -104,7 +104,7 @@ impl Listener {
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(&params, &AudioDecoderOptions::default())
             .map_err(|error| format!("no MP3 decoder: {error}"))?;
-        Ok(Listener { decoder, meter: Meter::new(sample_rate)?, samples: Vec::new() })
+        Ok(Listener { decoder, peak: TruePeak::default(), samples: Vec::new() })
     }
 
     pub(super) fn hear(&mut self, frame: &[u8]) -> Result<(), String> {
@@ -112,10 +112,12 @@ impl Listener {
         let audio =
             self.decoder.decode_ref(&packet).map_err(|error| format!("a frame does not decode: {error}"))?;
         audio.copy_to_vec_interleaved(&mut self.samples);
-        self.meter.add(&self.samples)
+        self.peak.add(&self.samples);
+        Ok(())
     }
 
-    pub(super) fn meter(self) -> Meter {
-        self.meter
+    /// Minus infinity for silence.
+    pub(super) fn true_peak_dbtp(&mut self) -> f64 {
+        decibels(self.peak.amplitude().into())
     }
 }

@@ -135,11 +135,20 @@ fn changed(chapter: usize, found: impl Into<String>) -> JoinError {
     JoinError::Changed { chapter, found: found.into() }
 }
 
+/// Half a frame, or none where one was due, is not what was mixed, whatever the disk is like.
+fn read_error(chapter: usize, source: io::Error) -> JoinError {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => changed(chapter, "its frames end early"),
+        _ => JoinError::Unreadable { chapter, source },
+    }
+}
+
 fn first_header<R: Read>(open: &mut impl FnMut(usize) -> io::Result<R>) -> Result<mp3::Header, JoinError> {
-    let unreadable = |source| JoinError::Unreadable { chapter: 0, source };
-    let mut reader = open(0).map_err(unreadable)?;
+    let mut reader = open(0).map_err(|source| JoinError::Unreadable { chapter: 0, source })?;
     let mut frame = Vec::new();
-    mp3::read_frame(&mut reader, &mut frame).map_err(unreadable)?.ok_or_else(|| changed(0, "no frames"))
+    mp3::read_frame(&mut reader, &mut frame)
+        .map_err(|error| read_error(0, error))?
+        .ok_or_else(|| changed(0, "no frames"))
 }
 
 /// Copies the chapter's frames, each looked at: a frame of another kind would make noise of the rest. Returns their bytes.
@@ -153,8 +162,8 @@ fn copy_frames<R: Read, W: Write>(
     let mut reader = BufReader::new(reader);
     let mut frame = Vec::new();
     let (mut copied, mut bytes) = (0, 0);
-    while let Some(header) = mp3::read_frame(&mut reader, &mut frame)
-        .map_err(|source| JoinError::Unreadable { chapter, source })?
+    while let Some(header) =
+        mp3::read_frame(&mut reader, &mut frame).map_err(|error| read_error(chapter, error))?
     {
         if !header.matches(like) {
             return Err(changed(

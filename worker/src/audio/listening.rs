@@ -254,6 +254,25 @@ fn players_find_tags_and_chapters() {
 }
 
 #[test]
+fn a_damaged_chapter_is_not_joined() {
+    let like = mp3::Header::parse([0xff, 0xf3, 0x84, 0xc4]).unwrap();
+    let frames = mp3::silent_frame(&like).unwrap().repeat(10);
+    let join = |count: u64, audio: &[u8]| {
+        let chapter = episode::Chapter { title: "One".into(), frames: count, cues: Vec::new() };
+        let open = |_| Ok(Cursor::new(audio.to_vec()));
+        episode::join("T", "en", vec![chapter], open, &mut Cursor::new(Vec::new())).map_err(|e| e.to_string())
+    };
+    let changed = |found: &str| format!("chapter 0 is not what was mixed: {found}");
+    assert_eq!(join(10, &frames).unwrap().duration_ms, 240);
+    assert_eq!(join(11, &frames).unwrap_err(), changed("10 frames instead of 11"));
+    assert_eq!(join(10, &frames[..frames.len() - 1]).unwrap_err(), changed("its frames end early"));
+    assert_eq!(join(10, b"").unwrap_err(), changed("no frames"));
+    let slower = mp3::silent_frame(&mp3::Header::parse([0xff, 0xf3, 0x74, 0xc4]).unwrap()).unwrap();
+    let mixed = [&frames[..], &slower[..]].concat();
+    assert_eq!(join(11, &mixed).unwrap_err(), changed("frame 10 has another rate than the episode's first"));
+}
+
+#[test]
 fn what_cannot_be_mixed_is_named() {
     let settings = Audio::default();
     let prepared = prepare(&tone(440.0, 1.0), "", &settings).unwrap();
@@ -267,7 +286,14 @@ fn what_cannot_be_mixed_is_named() {
                  of 16 bits in 1 at 24000 Hz";
     assert_eq!(prepared.samples, u64::from(SAMPLE_RATE));
     assert_eq!(mix(7, 1200, &prepared.wav).unwrap_err(), wrong);
-    assert_eq!(mix(24_000, 1200, &prepared.wav[..9_000]).unwrap_err(), "segment 0 cannot be read");
+    assert_eq!(
+        mix(24_000, 1200, &prepared.wav[..9_000]).unwrap_err(),
+        "segment 0 is not what was stored: it ends early"
+    );
+    assert_eq!(
+        mix(24_000, 1200, &prepared.wav[..9]).unwrap_err(),
+        "segment 0 is not what was stored: it ends early"
+    );
     // Too short a last pause is lengthened rather than sound lost.
     assert_eq!(mix(24_000, 0, &prepared.wav).unwrap().frames, (24_000u64 + 1105 + 64).div_ceil(576));
 }

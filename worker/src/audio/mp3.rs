@@ -88,13 +88,13 @@ impl Header {
     }
 }
 
-/// The frame at the start of `bytes`, if it is complete; how it begins, if it is not.
-pub fn split_frame(bytes: &[u8]) -> io::Result<Option<(Header, &[u8])>> {
+/// The frame at the start of `bytes`; none when it is not complete yet. Fails when something else is there.
+pub fn split_frame(bytes: &[u8]) -> io::Result<Option<&[u8]>> {
     let Some(&raw) = bytes.first_chunk::<4>() else { return Ok(None) };
     let header = Header::parse(raw).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "an MP3 frame was due, but none begins here")
     })?;
-    Ok(bytes.get(..header.bytes()).map(|frame| (header, frame)))
+    Ok(bytes.get(..header.bytes()))
 }
 
 /// Reads the next frame into `frame`; none at the end of `reader`. Fails on anything but whole frames in a row.

@@ -41,8 +41,8 @@ static OVERSHOOT: LazyLock<f32> = LazyLock::new(|| {
     PHASES.iter().map(|taps| taps.iter().map(|tap| tap.abs()).sum::<f32>()).fold(1.0, f32::max)
 });
 
-/// Windows that are looked at together before any of them is interpolated.
-const BLOCK: usize = 64;
+/// Windows that are looked at together before any of them is interpolated: few, as speech is loud only in places.
+const BLOCK: usize = 16;
 
 /// Calls `each` with the interval's number and its peak, for every interval whose peak could exceed what `floor` returns at
 /// that moment; quieter ones are passed over without being interpolated, which is most of speech. Interval `n` lies between

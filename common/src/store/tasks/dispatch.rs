@@ -75,7 +75,7 @@ pub async fn mark_dispatched(
     let update = tx
         .prepare_cached(
             "update tasks set state = 'dispatched', attempt = attempt + 1, publisher = $3,
-                    publish_seq = $4 + array_position($2, id) - 1, epoch = (select epoch from fleet),
+                    publish_seq = $4::bigint + array_position($2, id) - 1, epoch = (select epoch from fleet),
                     dispatched_at = now(), run_at = null
              where podcast_id = any($1) and id = any($2)",
         )

@@ -42,7 +42,12 @@ impl Client {
     /// The server that was named, else that of a running `podfleet dev`, else the default address.
     pub(crate) fn new(server: &Server) -> anyhow::Result<Client> {
         let running = || dev_file::running().map(|dev| dev.api);
-        let address = server.server.clone().or_else(running).unwrap_or_else(|| DEFAULT_SERVER.into());
+        let address = server
+            .server
+            .clone()
+            .filter(|named| !named.is_empty())
+            .or_else(running)
+            .unwrap_or_else(|| DEFAULT_SERVER.into());
         Client::at(&address, server.api_key.clone())
     }
 

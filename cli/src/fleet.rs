@@ -58,10 +58,12 @@ impl Fleet {
     pub(crate) async fn start(file: Option<&Path>, options: &Options) -> anyhow::Result<Fleet> {
         let mut config = load(file)?;
         check_speech(&config)?;
-        let port = api_port(options.port)?;
         std::fs::create_dir_all(&options.data)
             .with_context(|| format!("cannot make the folder {}", options.data.display()))?;
         let data = std::fs::canonicalize(&options.data)?;
+        // Taken for good with the servers; taken here, a second fleet learns of the first and not of its port.
+        drop(DataLock::take(&data)?);
+        let port = api_port(options.port)?;
         let servers = Servers::start(&data, options.external, &mut config).await?;
         match start_roles(file, &config, &data, port, options).await {
             Ok(roles) => Ok(Fleet {

@@ -1,7 +1,7 @@
 //! What commands print. Results go to standard output, remarks to standard error, so that a pipe gets results only.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -92,8 +92,9 @@ pub(crate) fn own_name() -> String {
     if found.and_then(|file| file.canonicalize().ok()).as_deref() == Some(&program) {
         return "podfleet".into();
     }
-    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    program.strip_prefix(here).unwrap_or(&program).display().to_string()
+    let path = from_here(&program);
+    // A name alone is looked for on PATH, not here.
+    if path.contains('/') { path } else { format!("./{path}") }
 }
 
 /// A path as short as it can be said from here.

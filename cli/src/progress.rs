@@ -130,7 +130,7 @@ fn doing(stage: &str) -> &str {
 /// What is left, at the pace so far.
 fn left(elapsed: Duration, done: u64, total: u64) -> Option<Duration> {
     let (done, total) = (u32::try_from(done).ok()?, u32::try_from(total).ok()?);
-    (done > 0 && done < total).then(|| elapsed * (total - done) / done)
+    (done > 0 && done < total).then(|| elapsed * (total - done) / done).filter(|left| left.as_secs() > 0)
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -154,6 +154,8 @@ mod tests {
         check(0, 10, None);
         check(3, 10, Some(70));
         check(10, 10, None);
+        // Under a second: not worth telling.
+        check(59, 60, None);
         check(0, 0, None);
     }
 

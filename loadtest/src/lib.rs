@@ -1,1 +1,3 @@
-//! loadtest
+//! Load on the fleet and what stands in for its providers.
+
+pub mod providers;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use answer::Shared;
 pub use ledger::{CallRecord, Ledger, Outcome};
-pub use settings::{Latency, Length, Settings};
+pub use settings::{Failing, Latency, Length, Settings};
 pub use tones::{Mark, decode_numbers, number_in};
 
 /// A speech provider that is running. It stops when dropped.

@@ -131,7 +131,9 @@ impl Clerk {
         let told = json!({"tenant": caller.tenant, "message_id": message_id.map(|id| id.as_str()), "errors": faults});
         let told = serde_json::to_vec(&told)?;
         amqp::broadcast(&self.replies, EVENTS_EXCHANGE, "podcast.refused", &told, self.timeout).await?;
-        tracing::info!(tenant = caller.tenant, reason = text, "a request over AMQP was refused");
+        // Reasons may quote the request; the dead letter has them.
+        let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        tracing::info!(tenant = caller.tenant, ?fields, "a request over AMQP was refused");
         amqp::ack(&delivery.acker, false, self.timeout).await
     }
 

@@ -50,6 +50,20 @@ pub(crate) struct Progress {
     pub(crate) segments_done: u64,
 }
 
+impl Progress {
+    /// How far a stage has come, as far as it can be counted.
+    pub(crate) fn of_stage(&self, stage: &str) -> Option<String> {
+        match stage {
+            "script" if self.chapters_total > 0 => {
+                Some(format!("{} of {} chapters written", self.chapters_written, self.chapters_total))
+            }
+            "tts" => Some(format!("{} of {} segments spoken", self.segments_done, self.segments_total)),
+            "mix" => Some(format!("{} of {} chapters mixed", self.chapters_mixed, self.chapters_total)),
+            _ => None,
+        }
+    }
+}
+
 /// Why a podcast failed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct PodcastFailure {
@@ -168,6 +182,24 @@ mod tests {
         assert!(podcast.is_finished());
         assert_eq!(podcast.duration(), Some(Duration::from_secs(61)));
         assert_eq!(podcast.title(), "(no title yet)");
+    }
+
+    #[test]
+    fn each_stage_counts_what_it_makes() {
+        let progress = Progress {
+            chapters_total: 3,
+            chapters_written: 2,
+            chapters_mixed: 1,
+            segments_total: 9,
+            segments_done: 4,
+        };
+        let check =
+            |stage: &str, expected: Option<&str>| assert_eq!(progress.of_stage(stage).as_deref(), expected);
+        check("outline", None);
+        check("script", Some("2 of 3 chapters written"));
+        check("tts", Some("4 of 9 segments spoken"));
+        check("mix", Some("1 of 3 chapters mixed"));
+        check("join", None);
     }
 
     #[test]

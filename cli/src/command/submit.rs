@@ -30,7 +30,7 @@ pub(crate) async fn run(options: Submit) -> anyhow::Result<()> {
     if !as_json {
         tell(&client, &accepted)?;
     }
-    let waited = wait(&client, accepted.id, &Board::new()).await;
+    let waited = wait(&client, accepted.id, &name(&options), &Board::new()).await;
     if waited.is_err() && !as_json {
         remark(format_args!("see `{} show {}` for what was tried", own_name(), accepted.id));
     }
@@ -60,9 +60,14 @@ fn tell(client: &Client, accepted: &Accepted) -> anyhow::Result<()> {
 }
 
 /// Shows progress until the podcast is finished; anything but a finished episode is an error. Returns the podcast as the
-/// server tells it, and as it is understood.
-pub(crate) async fn wait(client: &Client, id: Uuid, board: &Board) -> anyhow::Result<(Value, Podcast)> {
-    let mut line = board.line(&id.to_string());
+/// server tells it, and as it is understood. It is called `name` until it has a title.
+pub(crate) async fn wait(
+    client: &Client,
+    id: Uuid,
+    name: &str,
+    board: &Board,
+) -> anyhow::Result<(Value, Podcast)> {
+    let mut line = board.line(name);
     let ended = follow(client, id, |_, event| {
         line.update(event);
         Ok(())
@@ -90,6 +95,10 @@ pub(crate) fn unsuccessful(podcast: &Podcast, value: Value) -> Failure {
         None => format!("{} is {}", podcast.title(), podcast.state),
     };
     Failure::Podcast { message, podcast: value }
+}
+
+fn name(options: &Submit) -> String {
+    options.title.clone().unwrap_or_else(|| options.file.display().to_string())
 }
 
 fn request(options: &Submit) -> anyhow::Result<PodcastRequest> {

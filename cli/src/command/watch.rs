@@ -24,11 +24,9 @@ pub(crate) async fn run(options: One) -> anyhow::Result<()> {
 fn line(event: &Event) -> String {
     let data = &event.data;
     let what = match event.event.as_str() {
-        "progress" if data.progress.segments_total > 0 => {
-            let (done, total) = (data.progress.segments_done, data.progress.segments_total);
-            format!("{:<9} {done} of {total} segments spoken", data.stage)
+        "progress" => {
+            format!("{:<9} {}", data.stage, data.progress.of_stage(&data.stage).unwrap_or_default())
         }
-        "progress" => data.stage.clone(),
         "completed" => {
             let length = data.duration_ms.map(|ms| clock(Duration::from_millis(ms))).unwrap_or_default();
             format!("completed {} {length}", data.title.as_deref().unwrap_or_default())

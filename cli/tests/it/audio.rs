@@ -83,7 +83,7 @@ async fn chapter_starts(file: &Path) -> anyhow::Result<Vec<f64>> {
 }
 
 /// Every number of the article sounds once and in order.
-pub async fn expect_every_number_once(fleet: &Fleet, id: &str) -> anyhow::Result<Vec<Mark>> {
+pub(crate) async fn expect_every_number_once(fleet: &Fleet, id: &str) -> anyhow::Result<Vec<Mark>> {
     let samples = decode(&fleet.audio(id).await?).await?;
     let marks = decode_numbers(&samples, RATE);
     let heard: Vec<u16> = marks.iter().map(|mark| mark.number).collect();
@@ -101,7 +101,7 @@ fn pause_s(pause: &str) -> f64 {
     }
 }
 
-pub async fn every_segment_sounds_once_in_order_and_on_time(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn every_segment_sounds_once_in_order_and_on_time(servers: &'static Servers) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
     let setup = Setup { workers: 2, collectors: 2, ..Setup::default() };
     let setup = setup.with_speech_server(&provider.url()).with("COLLECTOR__SINGLE_ACTIVE", false);
@@ -197,7 +197,7 @@ fn worst_click(samples: &[f32], segments: &[Expected]) -> f64 {
 }
 
 /// The same measurement on the same fleet with the fades taken out: it must find the clicks.
-pub async fn without_fades_the_joins_click(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn without_fades_the_joins_click(servers: &'static Servers) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
     let setup = Setup::default().with_speech_server(&provider.url()).with("AUDIO__FADE_MS", 0);
     let fleet = Fleet::start(servers, "clicks", setup).await?;
@@ -210,7 +210,7 @@ pub async fn without_fades_the_joins_click(servers: &'static Servers) -> anyhow:
 }
 
 /// 900 segments of four seconds. Prints the highest memory of every role process, children listed.
-pub async fn an_hour_fits_into_little_memory(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn an_hour_fits_into_little_memory(servers: &'static Servers) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default().samples_for(|_| 4 * RATE as usize)).await?;
     let setup = Setup::default().with_speech_server(&provider.url()).with("WORKER__CONCURRENCY", 8);
     let fleet = Fleet::start(servers, "hour", setup).await?;

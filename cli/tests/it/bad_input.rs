@@ -33,7 +33,7 @@ fn refusals() -> Vec<(String, u16, &'static str, &'static str)> {
     ]
 }
 
-pub async fn http_names_field_reason_and_remedy(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn http_names_field_reason_and_remedy(servers: &'static Servers) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "bad-http", Setup { workers: 0, ..Setup::default() }).await?;
     for (body, status, field, words) in refusals() {
         let shown: String = body.chars().take(80).collect();
@@ -59,7 +59,7 @@ pub async fn http_names_field_reason_and_remedy(servers: &'static Servers) -> an
     fleet.stop().await
 }
 
-pub async fn amqp_refusals_become_dead_letters(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn amqp_refusals_become_dead_letters(servers: &'static Servers) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "bad-amqp", Setup { workers: 0, ..Setup::default() }).await?;
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
     let connection = amqp::connect(&broker, "test").await?;
@@ -97,7 +97,7 @@ pub async fn amqp_refusals_become_dead_letters(servers: &'static Servers) -> any
 }
 
 /// Bytes that are no ticket, no outcome and no heartbeat are set aside with their bytes; the fleet goes on.
-pub async fn garbage_in_the_lanes_is_set_aside(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn garbage_in_the_lanes_is_set_aside(servers: &'static Servers) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "garbage", Setup::default()).await?;
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
     let connection = amqp::connect(&broker, "test").await?;

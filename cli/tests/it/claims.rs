@@ -29,7 +29,7 @@ fn processes_of(folder: &str) -> Vec<String> {
         .collect()
 }
 
-pub async fn dev_starts_everything_and_leaves_nothing(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn dev_starts_everything_and_leaves_nothing(servers: &'static Servers) -> anyhow::Result<()> {
     let folder = servers.folder("dev")?;
     let data = folder.join("data");
     let log = folder.join("dev.log");
@@ -73,7 +73,7 @@ pub async fn dev_starts_everything_and_leaves_nothing(servers: &'static Servers)
     Ok(())
 }
 
-pub async fn the_client_commands_work(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn the_client_commands_work(servers: &'static Servers) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "client", Setup::default()).await?;
     let run = async |arguments: &[&str]| -> anyhow::Result<(bool, String, String)> {
         let output = Command::new(PODFLEET)

@@ -18,7 +18,7 @@ async fn slow_speech() -> anyhow::Result<Provider> {
 }
 
 /// Each point in turn aborts a process that passes it; a second process of the role carries on.
-pub async fn every_crash_point_is_survived(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn every_crash_point_is_survived(servers: &'static Servers) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
     let setup = Setup { producers: 1, workers: 0, collectors: 0, environment: Vec::new() };
     let mut fleet =
@@ -73,7 +73,7 @@ pub async fn every_crash_point_is_survived(servers: &'static Servers) -> anyhow:
     fleet.abandon().await
 }
 
-pub async fn a_killed_worker_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_killed_worker_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
     let provider = slow_speech().await?;
     let setup = Setup { workers: 2, ..Setup::default() };
     let mut fleet = Fleet::start(servers, "worker-kill", setup.with_speech_server(&provider.url())).await?;
@@ -88,7 +88,7 @@ pub async fn a_killed_worker_loses_nothing(servers: &'static Servers) -> anyhow:
     fleet.abandon().await
 }
 
-pub async fn a_killed_broker_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_killed_broker_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
     let provider = slow_speech().await?;
     let mut fleet = Fleet::start_with_own_servers(
         servers,
@@ -107,7 +107,7 @@ pub async fn a_killed_broker_loses_nothing(servers: &'static Servers) -> anyhow:
     fleet.stop().await
 }
 
-pub async fn a_wiped_broker_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_wiped_broker_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
     let provider = slow_speech().await?;
     let mut fleet = Fleet::start_with_own_servers(
         servers,
@@ -127,7 +127,7 @@ pub async fn a_wiped_broker_loses_nothing(servers: &'static Servers) -> anyhow::
     fleet.stop().await
 }
 
-pub async fn a_deleted_lane_comes_back(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_deleted_lane_comes_back(servers: &'static Servers) -> anyhow::Result<()> {
     let provider = slow_speech().await?;
     let fleet = Fleet::start_with_own_servers(
         servers,
@@ -145,7 +145,7 @@ pub async fn a_deleted_lane_comes_back(servers: &'static Servers) -> anyhow::Res
     fleet.stop().await
 }
 
-pub async fn throttled_speech_is_retried_and_paid_once(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn throttled_speech_is_retried_and_paid_once(servers: &'static Servers) -> anyhow::Result<()> {
     let settings = Settings::default().fail_first(3, 429, Some(Duration::from_secs(1))).fail_first(2, 500, None);
     let provider = Provider::start(settings).await?;
     let fleet = Fleet::start(servers, "throttle", Setup::default().with_speech_server(&provider.url())).await?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use common::private::PrivateServers;
-use common::private::redis::Redis;
+use common::private::Redis;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -18,24 +18,24 @@ use tokio::sync::Mutex;
 use tokio_postgres::{NoTls, Row};
 
 /// No test waits longer for anything.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 
 /// The servers that tests share, and the folder of everything.
-pub struct Servers {
+pub(crate) struct Servers {
     shared: Mutex<Option<PrivateServers>>,
     folder: TempDir,
     next: AtomicU32,
 }
 
 impl Servers {
-    pub async fn start() -> anyhow::Result<Servers> {
+    pub(crate) async fn start() -> anyhow::Result<Servers> {
         let folder = tempfile::Builder::new().prefix("podfleet-it-").tempdir()?;
         let shared = PrivateServers::start(&folder.path().join("servers")).await?;
         Ok(Servers { shared: Mutex::new(Some(shared)), folder, next: AtomicU32::new(0) })
     }
 
-    pub async fn stop(&self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(&self) -> anyhow::Result<()> {
         match self.shared.lock().await.take() {
             Some(servers) => servers.stop().await,
             None => Ok(()),
@@ -43,7 +43,7 @@ impl Servers {
     }
 
     /// A folder that no other test has.
-    pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+    pub(crate) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let folder = self.folder.path().join(format!("{name}-{number}"));
         std::fs::create_dir_all(&folder)?;
@@ -53,11 +53,11 @@ impl Servers {
 
 /// How many of each role, and what they are told.
 #[derive(Clone, Debug)]
-pub struct Setup {
-    pub producers: usize,
-    pub workers: usize,
-    pub collectors: usize,
-    pub environment: Vec<(String, String)>,
+pub(crate) struct Setup {
+    pub(crate) producers: usize,
+    pub(crate) workers: usize,
+    pub(crate) collectors: usize,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Default for Setup {
@@ -67,13 +67,13 @@ impl Default for Setup {
 }
 
 impl Setup {
-    pub fn with(mut self, name: &str, value: impl ToString) -> Setup {
+    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Setup {
         self.environment.push((format!("PODFLEET__{name}"), value.to_string()));
         self
     }
 
     /// Speech from a server that speaks the OpenAI wire format.
-    pub fn with_speech_server(self, url: &str) -> Setup {
+    pub(crate) fn with_speech_server(self, url: &str) -> Setup {
         self.with("ENGINES__TONES__TYPE", "openai")
             .with("ENGINES__TONES__KINDS", "tts")
             .with("ENGINES__TONES__URL", url)
@@ -84,20 +84,20 @@ impl Setup {
 }
 
 /// A running role.
-pub struct Role {
-    pub name: String,
-    pub child: Child,
-    pub log: PathBuf,
+pub(crate) struct Role {
+    pub(crate) name: String,
+    pub(crate) child: Child,
+    pub(crate) log: PathBuf,
 }
 
 impl Role {
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = self.child.id() {
             kill(Pid::from_raw(pid as i32), signal).expect("our own child");
         }
     }
 
-    pub async fn exit(&mut self) -> anyhow::Result<ExitStatus> {
+    pub(crate) async fn exit(&mut self) -> anyhow::Result<ExitStatus> {
         tokio::time::timeout(PATIENCE, self.child.wait())
             .await
             .with_context(|| format!("{} did not end; its log is {}", self.name, self.log.display()))?
@@ -105,25 +105,25 @@ impl Role {
     }
 }
 
-pub struct Fleet {
-    pub folder: PathBuf,
-    pub vhost: String,
-    pub api: String,
-    pub apis: Vec<String>,
-    pub roles: Vec<Role>,
-    pub http: reqwest::Client,
+pub(crate) struct Fleet {
+    pub(crate) folder: PathBuf,
+    pub(crate) vhost: String,
+    pub(crate) api: String,
+    pub(crate) apis: Vec<String>,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) http: reqwest::Client,
     environment: BTreeMap<String, String>,
     database: String,
     redis: Option<Redis>,
     /// Servers of this test alone, when it does things to them.
-    pub own: Option<PrivateServers>,
+    pub(crate) own: Option<PrivateServers>,
     shared: Option<&'static Servers>,
     spawned: usize,
 }
 
 impl Fleet {
     /// On the servers that all tests share.
-    pub async fn start(servers: &'static Servers, name: &str, setup: Setup) -> anyhow::Result<Fleet> {
+    pub(crate) async fn start(servers: &'static Servers, name: &str, setup: Setup) -> anyhow::Result<Fleet> {
         let folder = servers.folder(name)?;
         let database = folder.file_name().and_then(|n| n.to_str()).context("a name")?.replace('-', "_");
         let (database_url, broker_url) = {
@@ -143,7 +143,7 @@ impl Fleet {
     }
 
     /// On servers of its own, to which the test may do what it likes.
-    pub async fn start_with_own_servers(servers: &'static Servers, name: &str, setup: Setup) -> anyhow::Result<Fleet> {
+    pub(crate) async fn start_with_own_servers(servers: &'static Servers, name: &str, setup: Setup) -> anyhow::Result<Fleet> {
         let folder = servers.folder(name)?;
         let own = PrivateServers::start(&folder.join("servers")).await?;
         let mut fleet =
@@ -201,7 +201,7 @@ impl Fleet {
         Ok(())
     }
 
-    pub async fn spawn_producer(&mut self, environment: &[(&str, &str)]) -> anyhow::Result<()> {
+    pub(crate) async fn spawn_producer(&mut self, environment: &[(&str, &str)]) -> anyhow::Result<()> {
         let ready = self.folder.join(format!("producer-{}.address", self.spawned));
         let arguments = ["--ready-file".to_owned(), ready.display().to_string()];
         self.spawn_with("producer", &arguments, environment).await?;
@@ -215,7 +215,7 @@ impl Fleet {
     }
 
     /// Starts one more of a role.
-    pub async fn spawn(&mut self, role: &str, environment: &[(&str, &str)]) -> anyhow::Result<()> {
+    pub(crate) async fn spawn(&mut self, role: &str, environment: &[(&str, &str)]) -> anyhow::Result<()> {
         self.spawn_with(role, &[], environment).await
     }
 
@@ -238,20 +238,20 @@ impl Fleet {
         Ok(())
     }
 
-    pub fn role(&mut self, name: &str) -> &mut Role {
+    pub(crate) fn role(&mut self, name: &str) -> &mut Role {
         self.roles.iter_mut().find(|role| role.name.starts_with(name)).unwrap_or_else(|| panic!("no {name}"))
     }
 
-    pub fn environment(&self) -> &BTreeMap<String, String> {
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
         &self.environment
     }
 
-    pub async fn post(&self, body: &Value) -> anyhow::Result<reqwest::Response> {
+    pub(crate) async fn post(&self, body: &Value) -> anyhow::Result<reqwest::Response> {
         Ok(self.http.post(format!("{}/v1/podcasts", self.api)).json(body).send().await?)
     }
 
     /// Submits a request that must be accepted; returns the podcast's id.
-    pub async fn submit(&self, body: &Value) -> anyhow::Result<String> {
+    pub(crate) async fn submit(&self, body: &Value) -> anyhow::Result<String> {
         let response = self.post(body).await?;
         let status = response.status();
         let answer: Value = response.json().await?;
@@ -259,16 +259,16 @@ impl Fleet {
         Ok(answer["id"].as_str().context("an id")?.to_owned())
     }
 
-    pub async fn get(&self, path: &str) -> anyhow::Result<reqwest::Response> {
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<reqwest::Response> {
         Ok(self.http.get(format!("{}{path}", self.api)).send().await?)
     }
 
-    pub async fn podcast(&self, id: &str) -> anyhow::Result<Value> {
+    pub(crate) async fn podcast(&self, id: &str) -> anyhow::Result<Value> {
         Ok(self.get(&format!("/v1/podcasts/{id}")).await?.error_for_status()?.json().await?)
     }
 
     /// Waits until the podcast has ended, in whichever state.
-    pub async fn ended(&self, id: &str) -> anyhow::Result<Value> {
+    pub(crate) async fn ended(&self, id: &str) -> anyhow::Result<Value> {
         until("the end of a podcast", async || {
             // The producer may be the one that is being restarted.
             let Ok(podcast) = self.podcast(id).await else { return Ok(None) };
@@ -278,20 +278,20 @@ impl Fleet {
         .with_context(|| format!("podcast {id}; the logs are in {}", self.folder.display()))
     }
 
-    pub async fn completed(&self, id: &str) -> anyhow::Result<Value> {
+    pub(crate) async fn completed(&self, id: &str) -> anyhow::Result<Value> {
         let podcast = self.ended(id).await?;
         ensure!(podcast["state"] == "completed", "{podcast:#}");
         Ok(podcast)
     }
 
-    pub async fn audio(&self, id: &str) -> anyhow::Result<PathBuf> {
+    pub(crate) async fn audio(&self, id: &str) -> anyhow::Result<PathBuf> {
         let response = self.get(&format!("/v1/podcasts/{id}/audio")).await?.error_for_status()?;
         let file = self.folder.join(format!("{id}.mp3"));
         std::fs::write(&file, response.bytes().await?)?;
         Ok(file)
     }
 
-    pub async fn query(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
+    pub(crate) async fn query(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
         let (client, connection) = tokio_postgres::connect(&self.database, NoTls).await?;
         let connection = tokio::spawn(connection);
         let rows = client.query(sql, &[]).await?;
@@ -300,12 +300,12 @@ impl Fleet {
         Ok(rows)
     }
 
-    pub async fn count(&self, sql: &str) -> anyhow::Result<i64> {
+    pub(crate) async fn count(&self, sql: &str) -> anyhow::Result<i64> {
         Ok(self.query(sql).await?.first().context("a row")?.get(0))
     }
 
     /// Waits until a count has the value that is wanted.
-    pub async fn until_count(&self, sql: &str, wanted: impl Fn(i64) -> bool) -> anyhow::Result<()> {
+    pub(crate) async fn until_count(&self, sql: &str, wanted: impl Fn(i64) -> bool) -> anyhow::Result<()> {
         until(sql, async || {
             let count = self.count(sql).await.unwrap_or(-1);
             Ok(wanted(count).then_some(()))
@@ -314,7 +314,7 @@ impl Fleet {
     }
 
     /// Nothing is on its way any more, and what has ended is whole.
-    pub async fn at_rest(&self) -> anyhow::Result<()> {
+    pub(crate) async fn at_rest(&self) -> anyhow::Result<()> {
         for (what, sql) in [
             ("podcasts still running", "select count(*) from podcasts where state = 'running'"),
             ("tasks still on their way", "select count(*) from tasks where state in ('ready', 'scheduled', 'dispatched')"),
@@ -348,7 +348,7 @@ impl Fleet {
     }
 
     /// Asks every role to leave, which each must do in order.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         for role in &self.roles {
             role.signal(Signal::SIGTERM);
         }
@@ -366,7 +366,7 @@ impl Fleet {
     }
 
     /// Stops without minding how roles end: some were killed.
-    pub async fn abandon(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn abandon(mut self) -> anyhow::Result<()> {
         for role in &mut self.roles {
             role.signal(Signal::SIGTERM);
         }
@@ -384,7 +384,7 @@ impl Fleet {
 }
 
 /// Looks again until there is an answer.
-pub async fn until<T>(what: &str, look: impl AsyncFn() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFn() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
     let started = Instant::now();
     loop {
         if let Some(found) = look().await? {
@@ -399,7 +399,7 @@ pub async fn until<T>(what: &str, look: impl AsyncFn() -> anyhow::Result<Option<
 
 /// An article with numbered sentences: the speech server speaks the numbers as tones. Sections of `per_chapter` paragraphs, one
 /// sentence each.
-pub fn numbered_article(chapters: usize, per_chapter: usize) -> Value {
+pub(crate) fn numbered_article(chapters: usize, per_chapter: usize) -> Value {
     let mut text = String::from("# Numbers\n\n");
     let mut number = 1;
     for chapter in 0..chapters {

@@ -35,7 +35,7 @@ async fn sse(fleet: &Fleet, id: &str, after: Option<i64>, enough: usize) -> anyh
     Ok(events)
 }
 
-pub async fn events_resume_where_they_broke_off(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn events_resume_where_they_broke_off(servers: &'static Servers) -> anyhow::Result<()> {
     let latency = Latency::Fixed(Duration::from_millis(150));
     let provider = Provider::start(Settings { latency, ..Settings::default() }).await?;
     let mut fleet = Fleet::start(servers, "live", Setup::default().with_speech_server(&provider.url())).await?;
@@ -70,7 +70,7 @@ pub async fn events_resume_where_they_broke_off(servers: &'static Servers) -> an
     fleet.stop().await
 }
 
-pub async fn health_and_metrics_answer(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn health_and_metrics_answer(servers: &'static Servers) -> anyhow::Result<()> {
     let mut fleet = Fleet::start(servers, "health", Setup::default()).await?;
     until("a ready producer", async || Ok((fleet.get("/readyz").await?.status() == 200).then_some(()))).await?;
     ensure!(fleet.get("/livez").await?.status() == 200);

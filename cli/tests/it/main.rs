@@ -12,12 +12,12 @@ mod spine;
 
 use std::process::ExitCode;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Trial};
 
 use crate::fleet::Servers;
 
-type Test = fn(&'static Servers) -> BoxFuture<'static, anyhow::Result<()>>;
+type Test = fn(&'static Servers) -> LocalBoxFuture<'static, anyhow::Result<()>>;
 
 /// Every test there is.
 const TESTS: &[(&str, Test)] = &[

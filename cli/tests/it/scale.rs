@@ -10,7 +10,7 @@ use crate::fleet::{Fleet, Servers, Setup, numbered_article};
 use loadtest::providers::{Provider, Settings};
 
 /// Looks at rows read, not at time.
-pub async fn a_million_waiting_tasks_are_not_read(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_million_waiting_tasks_are_not_read(servers: &'static Servers) -> anyhow::Result<()> {
     // The collector makes the schema and then leaves: nobody may take the tasks.
     let mut fleet = Fleet::start(servers, "million", Setup { workers: 0, ..Setup::default() }).await?;
     fleet.until_count("select count(*) from publishers", |count| count >= 1).await?;
@@ -52,7 +52,7 @@ fn rows_read(plan: &Value) -> u64 {
     read as u64 + inner.iter().map(rows_read).sum::<u64>()
 }
 
-pub async fn several_of_each_role_give_the_same_result(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn several_of_each_role_give_the_same_result(servers: &'static Servers) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
     let setup = Setup { producers: 2, workers: 3, collectors: 3, ..Setup::default() };
     let setup = setup

@@ -16,7 +16,7 @@ use crate::fleet::{Fleet, Servers, Setup, numbered_article, until};
 
 const ARTICLE: &str = "# The tide\n\n## The moon\n\nThe moon pulls the sea. It does so twice a day.\n\n## The sun\n\nThe sun helps. When both pull together, the tide is highest.\n";
 
-pub async fn an_article_becomes_an_episode(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn an_article_becomes_an_episode(servers: &'static Servers) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "spine", Setup::default()).await?;
     let id = fleet.submit(&json!({"source": {"text": ARTICLE}, "metadata": {"from": "a test"}})).await?;
     let podcast = fleet.completed(&id).await?;
@@ -40,7 +40,7 @@ pub async fn an_article_becomes_an_episode(servers: &'static Servers) -> anyhow:
     fleet.stop().await
 }
 
-pub async fn the_same_key_is_the_same_podcast(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn the_same_key_is_the_same_podcast(servers: &'static Servers) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "key", Setup { workers: 0, ..Setup::default() }).await?;
     let post = async |text: &str| -> anyhow::Result<(u16, Value)> {
         let request = fleet.http.post(format!("{}/v1/podcasts", fleet.api)).header("idempotency-key", "k1");
@@ -66,7 +66,7 @@ pub async fn the_same_key_is_the_same_podcast(servers: &'static Servers) -> anyh
     fleet.stop().await
 }
 
-pub async fn a_broker_that_is_down_delays_but_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_broker_that_is_down_delays_but_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
     let mut fleet = Fleet::start_with_own_servers(servers, "broker-down", Setup::default()).await?;
     fleet.own.as_mut().context("own servers")?.rabbitmq.kill().await?;
     let started = std::time::Instant::now();
@@ -79,7 +79,7 @@ pub async fn a_broker_that_is_down_delays_but_loses_nothing(servers: &'static Se
     fleet.stop().await
 }
 
-pub async fn a_cancelled_podcast_stays_cancelled(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_cancelled_podcast_stays_cancelled(servers: &'static Servers) -> anyhow::Result<()> {
     let latency = Latency::Fixed(Duration::from_secs(2));
     let provider = Provider::start(Settings { latency, ..Settings::default() }).await?;
     let fleet = Fleet::start(servers, "cancel", Setup::default().with_speech_server(&provider.url())).await?;
@@ -101,7 +101,7 @@ pub async fn a_cancelled_podcast_stays_cancelled(servers: &'static Servers) -> a
     fleet.stop().await
 }
 
-pub async fn a_deadline_ends_a_podcast(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_deadline_ends_a_podcast(servers: &'static Servers) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default().stall_first(1000)).await?;
     let fleet = Fleet::start(servers, "deadline", Setup::default().with_speech_server(&provider.url())).await?;
     let mut request = numbered_article(1, 2);
@@ -115,7 +115,7 @@ pub async fn a_deadline_ends_a_podcast(servers: &'static Servers) -> anyhow::Res
     fleet.stop().await
 }
 
-pub async fn requests_come_over_amqp_too(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn requests_come_over_amqp_too(servers: &'static Servers) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "amqp", Setup::default()).await?;
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
     let connection = amqp::connect(&broker, "test").await?;

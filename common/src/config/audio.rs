@@ -11,8 +11,8 @@ pub struct Audio {
     pub bitrate_kbps: u32,
     /// `PODFLEET__AUDIO__TARGET_LUFS`: integrated loudness of a chapter (EBU R 128). Default -16.
     pub target_lufs: f64,
-    /// `PODFLEET__AUDIO__MAX_TRUE_PEAK_DBTP`: of the finished file. Default -1; the limiter stays 0.5 dB below it, for what
-    /// the encoder overshoots.
+    /// `PODFLEET__AUDIO__MAX_TRUE_PEAK_DBTP`: of the finished file. Default -1; the limiter starts 0.5 to 2 dB
+    /// below it, by bit rate, for what the encoder overshoots.
     pub max_true_peak_dbtp: f64,
     /// `PODFLEET__AUDIO__FADE_MS`: at both ends of a segment. Default 5. 0 turns the fades off.
     pub fade_ms: u32,
@@ -58,7 +58,7 @@ impl Audio {
             bail!("audio.sample_rate is {}; use 24000 or 44100", self.sample_rate);
         }
         let allowed: &[u32] = if self.sample_rate == 24_000 {
-            &[32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]
+            &[32, 40, 48, 64, 80, 96, 112, 128, 160]
         } else {
             &[64, 80, 96, 112, 128, 160, 192]
         };

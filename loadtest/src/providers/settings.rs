@@ -15,16 +15,16 @@ pub struct Settings {
     /// Of the random numbers behind the latency: equal seeds give equal sequences.
     pub seed: u64,
     /// The first calls that fail: how many, with which status, after which advice.
-    pub(super) failures: Vec<Failing>,
+    pub failures: Vec<Failing>,
     /// The first calls (after those that fail) that are never answered.
-    pub(super) stalls: u64,
+    pub stalls: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Failing {
-    pub(super) calls: u64,
-    pub(super) status: u16,
-    pub(super) retry_after: Option<Duration>,
+pub struct Failing {
+    pub calls: u64,
+    pub status: u16,
+    pub retry_after: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]

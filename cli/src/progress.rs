@@ -97,8 +97,8 @@ impl Line {
         } else if !event.is_last() && (new_stage || self.said.is_none_or(|said| said.elapsed() > PLAIN_EVERY))
         {
             self.said = Some(Instant::now());
-            let counted =
-                if total > 0 { format!(", {done} of {total} segments spoken") } else { String::new() };
+            let counted = event.data.progress.of_stage(&event.data.stage);
+            let counted = counted.map(|counted| format!(", {counted}")).unwrap_or_default();
             remark(format_args!("{}: {}{counted}{left}", self.name, doing(&event.data.stage)));
         }
     }

@@ -83,7 +83,7 @@ impl Roles {
         self.shared.stop.cancel();
         let mut result = Ok(());
         while let Some(ended) = self.supervisors.join_next().await {
-            result = result.and(ended.map_err(anyhow::Error::from).flatten());
+            result = result.and(ended.map_err(anyhow::Error::from).and_then(|ended| ended));
         }
         result
     }

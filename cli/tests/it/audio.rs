@@ -2,6 +2,7 @@
 //! ffmpeg.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -65,7 +66,8 @@ async fn loudness(file: &Path) -> anyhow::Result<(f64, f64)> {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let summary = text.rsplit("Summary:").next().context("a summary")?;
     let value = |name: &str| -> anyhow::Result<f64> {
-        let line = summary.lines().find(|line| line.trim_start().starts_with(name)).context(name.to_owned())?;
+        let line =
+            summary.lines().find(|line| line.trim_start().starts_with(name)).context(name.to_owned())?;
         Ok(line.split_whitespace().nth(1).context("a value")?.parse()?)
     };
     Ok((value("I:")?, value("Peak:")?))
@@ -101,7 +103,9 @@ fn pause_s(pause: &str) -> f64 {
     }
 }
 
-pub(crate) async fn every_segment_sounds_once_in_order_and_on_time(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn every_segment_sounds_once_in_order_and_on_time(
+    servers: &Arc<Servers>,
+) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
     let setup = Setup { workers: 2, collectors: 2, ..Setup::default() };
     let setup = setup.with_speech_server(&provider.url()).with("COLLECTOR__SINGLE_ACTIVE", false);
@@ -136,7 +140,12 @@ fn check_times(segments: &[Expected], marks: &[Mark]) -> anyhow::Result<()> {
     for segment in segments {
         let length = segment.samples as f64 / f64::from(RATE);
         let mark = marks.next().context("a mark for each segment")?;
-        ensure!((mark.start_s - at).abs() <= 0.02, "{} starts at {} s, not at {at} s", mark.number, mark.start_s);
+        ensure!(
+            (mark.start_s - at).abs() <= 0.02,
+            "{} starts at {} s, not at {at} s",
+            mark.number,
+            mark.start_s
+        );
         ensure!((mark.end_s - at - length).abs() <= 0.02, "{} ends at {} s", mark.number, mark.end_s);
         at += length + pause_s(&segment.pause);
     }
@@ -166,11 +175,16 @@ async fn check_transcript(fleet: &Fleet, id: &str, marks: &[Mark]) -> anyhow::Re
     let lines = json["segments"].as_array().context("segments")?;
     let numbered: Vec<(u16, f64)> = lines
         .iter()
-        .filter_map(|line| Some((number_in(line["body"].as_str()?).unwrap_or(0), line["startTime"].as_f64()?)))
+        .filter_map(|line| {
+            Some((number_in(line["body"].as_str()?).unwrap_or(0), line["startTime"].as_f64()?))
+        })
         .collect();
     ensure!(numbered.len() == marks.len(), "{} lines with numbers, {} marks", numbered.len(), marks.len());
     for ((number, start), mark) in numbered.iter().zip(marks) {
-        ensure!(*number == mark.number && (start - mark.start_s).abs() <= 0.05, "{number} at {start} s: {mark:?}");
+        ensure!(
+            *number == mark.number && (start - mark.start_s).abs() <= 0.05,
+            "{number} at {start} s: {mark:?}"
+        );
     }
     Ok(())
 }
@@ -197,7 +211,7 @@ fn worst_click(samples: &[f32], segments: &[Expected]) -> f64 {
 }
 
 /// The same measurement on the same fleet with the fades taken out: it must find the clicks.
-pub(crate) async fn without_fades_the_joins_click(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn without_fades_the_joins_click(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
     let setup = Setup::default().with_speech_server(&provider.url()).with("AUDIO__FADE_MS", 0);
     let fleet = Fleet::start(servers, "clicks", setup).await?;
@@ -210,7 +224,7 @@ pub(crate) async fn without_fades_the_joins_click(servers: &'static Servers) -> 
 }
 
 /// 900 segments of four seconds. Prints the highest memory of every role process, children listed.
-pub(crate) async fn an_hour_fits_into_little_memory(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn an_hour_fits_into_little_memory(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default().samples_for(|_| 4 * RATE as usize)).await?;
     let setup = Setup::default().with_speech_server(&provider.url()).with("WORKER__CONCURRENCY", 8);
     let fleet = Fleet::start(servers, "hour", setup).await?;
@@ -227,7 +241,8 @@ pub(crate) async fn an_hour_fits_into_little_memory(servers: &'static Servers) -
     for role in &fleet.roles {
         let pid = role.child.id().context("a running role")?;
         for pid in std::iter::once(pid).chain(children(pid)) {
-            let (name, peak) = (if Some(pid) == role.child.id() { "" } else { " (child)" }, peak_memory(pid)?);
+            let (name, peak) =
+                (if Some(pid) == role.child.id() { "" } else { " (child)" }, peak_memory(pid)?);
             println!("  {}{name}: at most {:.1} MiB", role.name, peak as f64 / 1024.0);
             ensure!(peak < 64 * 1024, "{}{name} took {peak} KiB", role.name);
         }

@@ -1,5 +1,6 @@
 //! What cannot be done is refused with the field, the reason and what would be right, and nothing is lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -33,33 +34,42 @@ fn refusals() -> Vec<(String, u16, &'static str, &'static str)> {
     ]
 }
 
-pub(crate) async fn http_names_field_reason_and_remedy(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn http_names_field_reason_and_remedy(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "bad-http", Setup { workers: 0, ..Setup::default() }).await?;
     for (body, status, field, words) in refusals() {
         let shown: String = body.chars().take(80).collect();
-        let request = fleet.http.post(format!("{}/v1/podcasts", fleet.api)).header("content-type", "application/json");
+        let request =
+            fleet.http.post(format!("{}/v1/podcasts", fleet.api)).header("content-type", "application/json");
         let response = request.body(body).send().await?;
         let got = response.status().as_u16();
         let kind = response.headers()["content-type"].to_str()?.to_owned();
         let problem: Value = response.json().await?;
         ensure!(got == status && kind == "application/problem+json", "{shown}: {got} {kind} {problem}");
         let errors = problem["errors"].as_array().with_context(|| format!("{shown}: {problem}"))?;
-        let fault = errors.iter().find(|fault| fault["field"] == field).with_context(|| format!("{shown}: {problem}"))?;
+        let fault = errors
+            .iter()
+            .find(|fault| fault["field"] == field)
+            .with_context(|| format!("{shown}: {problem}"))?;
         ensure!(fault.to_string().contains(words), "{shown}: {fault}");
         ensure!(!fault["remedy"].as_str().unwrap_or_default().is_empty(), "{shown}: {fault}");
     }
-    let huge = fleet.http.post(format!("{}/v1/podcasts", fleet.api)).header("content-type", "application/json");
+    let huge =
+        fleet.http.post(format!("{}/v1/podcasts", fleet.api)).header("content-type", "application/json");
     let response = huge.body(vec![b' '; 3_000_000]).send().await?;
     ensure!(response.status() == 413, "{}", response.status());
     let missing = fleet.get("/v1/podcasts/0190a000-0000-7000-8000-000000000000").await?;
     ensure!(missing.status() == 404);
-    let foreign = fleet.http.post(format!("{}/v1/podcasts", fleet.api)).header("origin", "https://evil.example");
-    ensure!(foreign.json(&json!({"source": {"text": "Hi."}})).send().await?.status() == 403, "a foreign page may not submit");
+    let foreign =
+        fleet.http.post(format!("{}/v1/podcasts", fleet.api)).header("origin", "https://evil.example");
+    ensure!(
+        foreign.json(&json!({"source": {"text": "Hi."}})).send().await?.status() == 403,
+        "a foreign page may not submit"
+    );
     ensure!(fleet.count("select count(*) from podcasts").await? == 0);
     fleet.stop().await
 }
 
-pub(crate) async fn amqp_refusals_become_dead_letters(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn amqp_refusals_become_dead_letters(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "bad-amqp", Setup { workers: 0, ..Setup::default() }).await?;
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
     let connection = amqp::connect(&broker, "test").await?;
@@ -67,11 +77,11 @@ pub(crate) async fn amqp_refusals_become_dead_letters(servers: &'static Servers)
     let refusals = refusals();
     let publish = async |body: &[u8], properties: BasicProperties| -> anyhow::Result<()> {
         let timeout = Duration::from_secs(10);
-        let confirm = amqp::publish(&channel, topology::REQUESTS_EXCHANGE, "", body, properties, timeout).await?;
+        let confirm =
+            amqp::publish(&channel, topology::REQUESTS_EXCHANGE, "", body, properties, timeout).await?;
         Ok(amqp::confirmed(confirm, timeout).await?)
     };
-    // The exchange is there once a producer is connected.
-    fleet.until_count("select count(*) from publishers", |count| count >= 1).await?;
+    topology::declare_shared(&channel, 1, true).await?;
     for (number, (body, ..)) in refusals.iter().enumerate() {
         let properties = amqp::persistent_json().with_message_id(format!("bad-{number}").into());
         publish(body.as_bytes(), properties).await?;
@@ -83,7 +93,8 @@ pub(crate) async fn amqp_refusals_become_dead_letters(servers: &'static Servers)
     fleet.until_count("select count(*) from dead_letters", |count| count == wanted).await?;
     for (body, _, field, _) in &refusals {
         let rows = fleet.query("select message, payload from dead_letters where source = 'message'").await?;
-        let letter = rows.iter().find(|row| row.get::<_, Vec<u8>>(1) == body.as_bytes()[..body.len().min(1 << 20)]);
+        let letter =
+            rows.iter().find(|row| row.get::<_, Vec<u8>>(1) == body.as_bytes()[..body.len().min(1 << 20)]);
         let letter = letter.with_context(|| format!("{field}: its bytes are kept"))?;
         ensure!(letter.get::<_, String>(0).contains(field), "{field}: {}", letter.get::<_, String>(0));
     }
@@ -97,7 +108,7 @@ pub(crate) async fn amqp_refusals_become_dead_letters(servers: &'static Servers)
 }
 
 /// Bytes that are no ticket, no outcome and no heartbeat are set aside with their bytes; the fleet goes on.
-pub(crate) async fn garbage_in_the_lanes_is_set_aside(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn garbage_in_the_lanes_is_set_aside(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "garbage", Setup::default()).await?;
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
     let connection = amqp::connect(&broker, "test").await?;
@@ -115,7 +126,9 @@ pub(crate) async fn garbage_in_the_lanes_is_set_aside(servers: &'static Servers)
     for body in garbage {
         amqp::broadcast(&channel, topology::HEARTBEATS_EXCHANGE, "", body, Duration::from_secs(10)).await?;
     }
-    fleet.until_count("select count(*) from dead_letters where source = 'message'", |count| count == 10).await?;
+    fleet
+        .until_count("select count(*) from dead_letters where source = 'message'", |count| count == 10)
+        .await?;
     let after = fleet.submit(&json!({"source": {"text": "After the garbage."}})).await?;
     fleet.completed(&after).await?;
     connection.close(200, "bye".into()).await?;

@@ -1,6 +1,7 @@
 //! What the README promises of the commands.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -29,7 +30,7 @@ fn processes_of(folder: &str) -> Vec<String> {
         .collect()
 }
 
-pub(crate) async fn dev_starts_everything_and_leaves_nothing(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn dev_starts_everything_and_leaves_nothing(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let folder = servers.folder("dev")?;
     let data = folder.join("data");
     let log = folder.join("dev.log");
@@ -73,7 +74,7 @@ pub(crate) async fn dev_starts_everything_and_leaves_nothing(servers: &'static S
     Ok(())
 }
 
-pub(crate) async fn the_client_commands_work(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn the_client_commands_work(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "client", Setup::default()).await?;
     let run = async |arguments: &[&str]| -> anyhow::Result<(bool, String, String)> {
         let output = Command::new(PODFLEET)
@@ -86,7 +87,10 @@ pub(crate) async fn the_client_commands_work(servers: &'static Servers) -> anyho
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
     };
-    std::fs::write(fleet.folder.join("a.md"), "# 조수\n\n## 달\n\n달이 바다를 끌어당긴다. 하루에 두 번 그렇다.\n")?;
+    std::fs::write(
+        fleet.folder.join("a.md"),
+        "# 조수\n\n## 달\n\n달이 바다를 끌어당긴다. 하루에 두 번 그렇다.\n",
+    )?;
     let (ok, out, err) = run(&["submit", "a.md", "--json"]).await?;
     ensure!(ok, "{err}");
     let id = serde_json::from_str::<Value>(&out)?["id"].as_str().context("an id")?.to_owned();

@@ -1,5 +1,6 @@
 //! Whatever is killed, at whatever moment: every accepted podcast ends, each segment in it once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -18,11 +19,15 @@ async fn slow_speech() -> anyhow::Result<Provider> {
 }
 
 /// Each point in turn aborts a process that passes it; a second process of the role carries on.
-pub(crate) async fn every_crash_point_is_survived(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn every_crash_point_is_survived(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
     let setup = Setup { producers: 1, workers: 0, collectors: 0, environment: Vec::new() };
-    let mut fleet =
-        Fleet::start(servers, "crash", setup.with_speech_server(&provider.url()).with("COLLECTOR__SINGLE_ACTIVE", false)).await?;
+    let mut fleet = Fleet::start(
+        servers,
+        "crash",
+        setup.with_speech_server(&provider.url()).with("COLLECTOR__SINGLE_ACTIVE", false),
+    )
+    .await?;
     fleet.spawn("collector", &[]).await?;
     fleet.spawn("worker", &[]).await?;
     let steady_api = fleet.api.clone();
@@ -39,7 +44,8 @@ pub(crate) async fn every_crash_point_is_survived(servers: &'static Servers) -> 
         // The producer may die while it answers: the same key is asked again, elsewhere.
         let mut id = None;
         for api in [fleet.api.clone(), steady_api.clone()] {
-            let request = fleet.http.post(format!("{api}/v1/podcasts")).header("idempotency-key", &key).json(&article);
+            let request =
+                fleet.http.post(format!("{api}/v1/podcasts")).header("idempotency-key", &key).json(&article);
             if let Ok(response) = request.send().await {
                 let answer: serde_json::Value = response.json().await?;
                 id = answer["id"].as_str().map(str::to_owned);
@@ -73,7 +79,7 @@ pub(crate) async fn every_crash_point_is_survived(servers: &'static Servers) -> 
     fleet.abandon().await
 }
 
-pub(crate) async fn a_killed_worker_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_killed_worker_loses_nothing(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = slow_speech().await?;
     let setup = Setup { workers: 2, ..Setup::default() };
     let mut fleet = Fleet::start(servers, "worker-kill", setup.with_speech_server(&provider.url())).await?;
@@ -88,7 +94,7 @@ pub(crate) async fn a_killed_worker_loses_nothing(servers: &'static Servers) -> 
     fleet.abandon().await
 }
 
-pub(crate) async fn a_killed_broker_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_killed_broker_loses_nothing(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = slow_speech().await?;
     let mut fleet = Fleet::start_with_own_servers(
         servers,
@@ -107,7 +113,7 @@ pub(crate) async fn a_killed_broker_loses_nothing(servers: &'static Servers) -> 
     fleet.stop().await
 }
 
-pub(crate) async fn a_wiped_broker_loses_nothing(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_wiped_broker_loses_nothing(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = slow_speech().await?;
     let mut fleet = Fleet::start_with_own_servers(
         servers,
@@ -127,7 +133,7 @@ pub(crate) async fn a_wiped_broker_loses_nothing(servers: &'static Servers) -> a
     fleet.stop().await
 }
 
-pub(crate) async fn a_deleted_lane_comes_back(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_deleted_lane_comes_back(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = slow_speech().await?;
     let fleet = Fleet::start_with_own_servers(
         servers,
@@ -145,10 +151,12 @@ pub(crate) async fn a_deleted_lane_comes_back(servers: &'static Servers) -> anyh
     fleet.stop().await
 }
 
-pub(crate) async fn throttled_speech_is_retried_and_paid_once(servers: &'static Servers) -> anyhow::Result<()> {
-    let settings = Settings::default().fail_first(3, 429, Some(Duration::from_secs(1))).fail_first(2, 500, None);
+pub(crate) async fn throttled_speech_is_retried_and_paid_once(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let settings =
+        Settings::default().fail_first(3, 429, Some(Duration::from_secs(1))).fail_first(2, 500, None);
     let provider = Provider::start(settings).await?;
-    let fleet = Fleet::start(servers, "throttle", Setup::default().with_speech_server(&provider.url())).await?;
+    let fleet =
+        Fleet::start(servers, "throttle", Setup::default().with_speech_server(&provider.url())).await?;
     let id = fleet.submit(&numbered_article(1, 8)).await?;
     fleet.completed(&id).await?;
     expect_every_number_once(&fleet, &id).await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -35,11 +36,15 @@ impl Servers {
         Ok(Servers { shared: Mutex::new(Some(shared)), folder, next: AtomicU32::new(0) })
     }
 
-    pub(crate) async fn stop(&self) -> anyhow::Result<()> {
-        match self.shared.lock().await.take() {
-            Some(servers) => servers.stop().await,
-            None => Ok(()),
+    /// The folder stays when a test failed: the logs of its roles are there.
+    pub(crate) async fn stop(mut self, keep_folder: bool) -> anyhow::Result<()> {
+        if let Some(servers) = self.shared.get_mut().take() {
+            servers.stop().await?;
         }
+        if keep_folder {
+            eprintln!("the logs of the roles are in {}", self.folder.keep().display());
+        }
+        Ok(())
     }
 
     /// A folder that no other test has.
@@ -117,13 +122,13 @@ pub(crate) struct Fleet {
     redis: Option<Redis>,
     /// Servers of this test alone, when it does things to them.
     pub(crate) own: Option<PrivateServers>,
-    shared: Option<&'static Servers>,
+    shared: Option<Arc<Servers>>,
     spawned: usize,
 }
 
 impl Fleet {
     /// On the servers that all tests share.
-    pub(crate) async fn start(servers: &'static Servers, name: &str, setup: Setup) -> anyhow::Result<Fleet> {
+    pub(crate) async fn start(servers: &Arc<Servers>, name: &str, setup: Setup) -> anyhow::Result<Fleet> {
         let folder = servers.folder(name)?;
         let database = folder.file_name().and_then(|n| n.to_str()).context("a name")?.replace('-', "_");
         let (database_url, broker_url) = {
@@ -137,13 +142,17 @@ impl Fleet {
         let mut fleet = Fleet::prepare(folder, &database_url, &broker_url, &redis.url(), &setup)?;
         fleet.redis = Some(redis);
         fleet.vhost = database;
-        fleet.shared = Some(servers);
+        fleet.shared = Some(servers.clone());
         fleet.start_roles(&setup).await?;
         Ok(fleet)
     }
 
     /// On servers of its own, to which the test may do what it likes.
-    pub(crate) async fn start_with_own_servers(servers: &'static Servers, name: &str, setup: Setup) -> anyhow::Result<Fleet> {
+    pub(crate) async fn start_with_own_servers(
+        servers: &Arc<Servers>,
+        name: &str,
+        setup: Setup,
+    ) -> anyhow::Result<Fleet> {
         let folder = servers.folder(name)?;
         let own = PrivateServers::start(&folder.join("servers")).await?;
         let mut fleet =
@@ -211,7 +220,11 @@ impl Fleet {
         .await?;
         self.api = format!("http://{}", address.trim());
         self.apis.push(self.api.clone());
-        Ok(())
+        until("a ready producer", async || {
+            let ready = self.get("/readyz").await.is_ok_and(|response| response.status() == 200);
+            Ok(ready.then_some(()))
+        })
+        .await
     }
 
     /// Starts one more of a role.
@@ -219,7 +232,12 @@ impl Fleet {
         self.spawn_with(role, &[], environment).await
     }
 
-    async fn spawn_with(&mut self, role: &str, arguments: &[String], environment: &[(&str, &str)]) -> anyhow::Result<()> {
+    async fn spawn_with(
+        &mut self,
+        role: &str,
+        arguments: &[String],
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
         let name = format!("{role}-{}", self.spawned);
         self.spawned += 1;
         let log = self.folder.join(format!("{name}.log"));
@@ -334,7 +352,7 @@ impl Fleet {
             self.until_count(sql, |count| count == 0).await.with_context(|| what.to_owned())?;
         }
         until("empty queues", async || {
-            let queues = match (&self.own, self.shared) {
+            let queues = match (&self.own, &self.shared) {
                 (Some(own), _) => own.rabbitmq.queues(&self.vhost).await?,
                 (None, Some(servers)) => {
                     let shared = servers.shared.lock().await;
@@ -384,7 +402,10 @@ impl Fleet {
 }
 
 /// Looks again until there is an answer.
-pub(crate) async fn until<T>(what: &str, look: impl AsyncFn() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+pub(crate) async fn until<T>(
+    what: &str,
+    look: impl AsyncFn() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
     let started = Instant::now();
     loop {
         if let Some(found) = look().await? {
@@ -403,9 +424,14 @@ pub(crate) fn numbered_article(chapters: usize, per_chapter: usize) -> Value {
     let mut text = String::from("# Numbers\n\n");
     let mut number = 1;
     for chapter in 0..chapters {
-        text.push_str(&format!("## Part {}\n\n", ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"][chapter % 10]));
+        text.push_str(&format!(
+            "## Part {}\n\n",
+            ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"][chapter % 10]
+        ));
         for _ in 0..per_chapter {
-            text.push_str(&format!("This is sentence {number} of the article, and it goes on for a while.\n\n"));
+            text.push_str(&format!(
+                "This is sentence {number} of the article, and it goes on for a while.\n\n"
+            ));
             number += 1;
         }
     }

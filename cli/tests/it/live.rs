@@ -1,5 +1,6 @@
 //! Progress as it happens, and what watches over the processes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -11,8 +12,14 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::fleet::{Fleet, Servers, Setup, numbered_article, until};
 
 /// Reads server-sent events until `enough` of them or the end of the stream: their ids and names.
-async fn sse(fleet: &Fleet, id: &str, after: Option<i64>, enough: usize) -> anyhow::Result<Vec<(i64, String)>> {
-    let mut request = fleet.http.get(format!("{}/v1/podcasts/{id}/events", fleet.api)).timeout(Duration::from_secs(100));
+async fn sse(
+    fleet: &Fleet,
+    id: &str,
+    after: Option<i64>,
+    enough: usize,
+) -> anyhow::Result<Vec<(i64, String)>> {
+    let mut request =
+        fleet.http.get(format!("{}/v1/podcasts/{id}/events", fleet.api)).timeout(Duration::from_secs(100));
     if let Some(after) = after {
         request = request.header("last-event-id", after.to_string());
     }
@@ -35,10 +42,11 @@ async fn sse(fleet: &Fleet, id: &str, after: Option<i64>, enough: usize) -> anyh
     Ok(events)
 }
 
-pub(crate) async fn events_resume_where_they_broke_off(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn events_resume_where_they_broke_off(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let latency = Latency::Fixed(Duration::from_millis(150));
     let provider = Provider::start(Settings { latency, ..Settings::default() }).await?;
-    let mut fleet = Fleet::start(servers, "live", Setup::default().with_speech_server(&provider.url())).await?;
+    let mut fleet =
+        Fleet::start(servers, "live", Setup::default().with_speech_server(&provider.url())).await?;
     let id = fleet.submit(&numbered_article(2, 20)).await?;
     let first = sse(&fleet, &id, None, 3).await?;
     ensure!(first.iter().map(|(seq, _)| *seq).eq(1..=3), "{first:?}");
@@ -70,9 +78,10 @@ pub(crate) async fn events_resume_where_they_broke_off(servers: &'static Servers
     fleet.stop().await
 }
 
-pub(crate) async fn health_and_metrics_answer(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn health_and_metrics_answer(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let mut fleet = Fleet::start(servers, "health", Setup::default()).await?;
-    until("a ready producer", async || Ok((fleet.get("/readyz").await?.status() == 200).then_some(()))).await?;
+    until("a ready producer", async || Ok((fleet.get("/readyz").await?.status() == 200).then_some(())))
+        .await?;
     ensure!(fleet.get("/livez").await?.status() == 200);
     let id = fleet.submit(&numbered_article(1, 2)).await?;
     fleet.completed(&id).await?;

@@ -11,13 +11,14 @@ mod scale;
 mod spine;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Trial};
 
 use crate::fleet::Servers;
 
-type Test = fn(&'static Servers) -> LocalBoxFuture<'static, anyhow::Result<()>>;
+type Test = for<'a> fn(&'a Arc<Servers>) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 
 /// Every test there is.
 const TESTS: &[(&str, Test)] = &[
@@ -26,7 +27,9 @@ const TESTS: &[(&str, Test)] = &[
     ("spine::a_broker_that_is_down_delays_but_loses_nothing", |s| {
         Box::pin(spine::a_broker_that_is_down_delays_but_loses_nothing(s))
     }),
-    ("spine::a_cancelled_podcast_stays_cancelled", |s| Box::pin(spine::a_cancelled_podcast_stays_cancelled(s))),
+    ("spine::a_cancelled_podcast_stays_cancelled", |s| {
+        Box::pin(spine::a_cancelled_podcast_stays_cancelled(s))
+    }),
     ("spine::a_deadline_ends_a_podcast", |s| Box::pin(spine::a_deadline_ends_a_podcast(s))),
     ("spine::requests_come_over_amqp_too", |s| Box::pin(spine::requests_come_over_amqp_too(s))),
     ("audio::every_segment_sounds_once_in_order_and_on_time", |s| {
@@ -34,9 +37,15 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("audio::without_fades_the_joins_click", |s| Box::pin(audio::without_fades_the_joins_click(s))),
     ("audio::an_hour_fits_into_little_memory", |s| Box::pin(audio::an_hour_fits_into_little_memory(s))),
-    ("bad_input::http_names_field_reason_and_remedy", |s| Box::pin(bad_input::http_names_field_reason_and_remedy(s))),
-    ("bad_input::amqp_refusals_become_dead_letters", |s| Box::pin(bad_input::amqp_refusals_become_dead_letters(s))),
-    ("bad_input::garbage_in_the_lanes_is_set_aside", |s| Box::pin(bad_input::garbage_in_the_lanes_is_set_aside(s))),
+    ("bad_input::http_names_field_reason_and_remedy", |s| {
+        Box::pin(bad_input::http_names_field_reason_and_remedy(s))
+    }),
+    ("bad_input::amqp_refusals_become_dead_letters", |s| {
+        Box::pin(bad_input::amqp_refusals_become_dead_letters(s))
+    }),
+    ("bad_input::garbage_in_the_lanes_is_set_aside", |s| {
+        Box::pin(bad_input::garbage_in_the_lanes_is_set_aside(s))
+    }),
     ("faults::every_crash_point_is_survived", |s| Box::pin(faults::every_crash_point_is_survived(s))),
     ("faults::a_killed_worker_loses_nothing", |s| Box::pin(faults::a_killed_worker_loses_nothing(s))),
     ("faults::a_killed_broker_loses_nothing", |s| Box::pin(faults::a_killed_broker_loses_nothing(s))),
@@ -47,7 +56,9 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("live::events_resume_where_they_broke_off", |s| Box::pin(live::events_resume_where_they_broke_off(s))),
     ("live::health_and_metrics_answer", |s| Box::pin(live::health_and_metrics_answer(s))),
-    ("scale::a_million_waiting_tasks_are_not_read", |s| Box::pin(scale::a_million_waiting_tasks_are_not_read(s))),
+    ("scale::a_million_waiting_tasks_are_not_read", |s| {
+        Box::pin(scale::a_million_waiting_tasks_are_not_read(s))
+    }),
     ("scale::several_of_each_role_give_the_same_result", |s| {
         Box::pin(scale::several_of_each_role_give_the_same_result(s))
     }),
@@ -67,28 +78,34 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, trials(runtime, None)).exit_code();
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let servers: &'static Servers = match runtime.block_on(Servers::start()) {
-        Ok(servers) => Box::leak(Box::new(servers)),
+    let servers = match runtime.block_on(Servers::start()) {
+        Ok(servers) => Arc::new(servers),
         Err(error) => {
             eprintln!("the servers for the tests did not start: {error:#}");
             return ExitCode::FAILURE;
         }
     };
-    let conclusion = libtest_mimic::run(&arguments, trials(runtime, Some(servers)));
-    if let Err(error) = runtime.block_on(servers.stop()) {
+    let conclusion = libtest_mimic::run(&arguments, trials(runtime, Some(&servers)));
+    // Every test has ended, so nobody else holds the servers.
+    let stopped = match Arc::into_inner(servers) {
+        Some(servers) => runtime.block_on(servers.stop(conclusion.num_failed > 0)),
+        None => Err(anyhow::anyhow!("a test still holds them")),
+    };
+    if let Err(error) = stopped {
         eprintln!("the servers for the tests did not stop: {error:#}");
         return ExitCode::FAILURE;
     }
     conclusion.exit_code()
 }
 
-fn trials(runtime: &'static tokio::runtime::Runtime, servers: Option<&'static Servers>) -> Vec<Trial> {
+fn trials(runtime: &'static tokio::runtime::Runtime, servers: Option<&Arc<Servers>>) -> Vec<Trial> {
     TESTS
         .iter()
         .map(|(name, test)| {
+            let servers = servers.cloned();
             Trial::test(*name, move || {
                 let servers = servers.ok_or("no servers")?;
-                runtime.block_on(test(servers)).map_err(|error| format!("{error:#}").into())
+                runtime.block_on(test(&servers)).map_err(|error| format!("{error:#}").into())
             })
         })
         .collect()

@@ -4,13 +4,14 @@ use anyhow::{Context, ensure};
 use common::store::tasks::dispatch::TAKE_READY;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 use crate::audio::expect_every_number_once;
 use crate::fleet::{Fleet, Servers, Setup, numbered_article};
 use loadtest::providers::{Provider, Settings};
 
 /// Looks at rows read, not at time.
-pub(crate) async fn a_million_waiting_tasks_are_not_read(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn a_million_waiting_tasks_are_not_read(servers: &Arc<Servers>) -> anyhow::Result<()> {
     // The collector makes the schema and then leaves: nobody may take the tasks.
     let mut fleet = Fleet::start(servers, "million", Setup { workers: 0, ..Setup::default() }).await?;
     fleet.until_count("select count(*) from publishers", |count| count >= 1).await?;
@@ -45,14 +46,16 @@ fn rows_read(plan: &Value) -> u64 {
     let number = |name: &str| plan[name].as_f64().unwrap_or(0.0);
     let mut read = 0.0;
     if plan["Node Type"].as_str().is_some_and(|node| node.contains("Scan")) {
-        read += (number("Actual Rows") + number("Rows Removed by Filter") + number("Rows Removed by Index Recheck"))
+        read += (number("Actual Rows")
+            + number("Rows Removed by Filter")
+            + number("Rows Removed by Index Recheck"))
             * number("Actual Loops").max(1.0);
     }
     let inner = plan["Plans"].as_array().map(Vec::as_slice).unwrap_or_default();
     read as u64 + inner.iter().map(rows_read).sum::<u64>()
 }
 
-pub(crate) async fn several_of_each_role_give_the_same_result(servers: &'static Servers) -> anyhow::Result<()> {
+pub(crate) async fn several_of_each_role_give_the_same_result(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
     let setup = Setup { producers: 2, workers: 3, collectors: 3, ..Setup::default() };
     let setup = setup
@@ -79,7 +82,10 @@ pub(crate) async fn several_of_each_role_give_the_same_result(servers: &'static 
         expect_every_number_once(&fleet, id).await?;
     }
     ensure!(fleet.count("select count(*) from tasks where kind = 'join'").await? == 12);
-    ensure!(fleet.count("select count(*) from tasks where kind = 'mix'").await? == fleet.count("select count(*) from chapters").await?);
+    ensure!(
+        fleet.count("select count(*) from tasks where kind = 'mix'").await?
+            == fleet.count("select count(*) from chapters").await?
+    );
     fleet.at_rest().await?;
     fleet.stop().await
 }

@@ -28,7 +28,7 @@ pub(super) fn descendants(root: u32) -> Vec<u32> {
 
 /// The private servers' processes of a data folder, helpers such as epmd included.
 ///
-/// They are known by [`MARKER`] in their environment. PostgreSQL writes its process titles over that, so its processes
+/// They are known by `PODFLEET_PRIVATE_DATA` in their environment. PostgreSQL writes its process titles over that, so its processes
 /// are known by standing inside the data folder, or in `elsewhere` when its data had to be kept there.
 pub fn serving(data: &Path, elsewhere: Option<&Path>) -> Vec<u32> {
     let marker = [MARKER.as_bytes(), b"=", data.as_os_str().as_bytes()].concat();

@@ -42,6 +42,8 @@ pub(crate) async fn run(config: Option<&Path>, options: Demo) -> anyhow::Result<
     std::fs::create_dir_all(&options.out)
         .with_context(|| format!("cannot make the folder {}", options.out.display()))?;
     let board = Board::new();
+    let again = options.data.join("blobs").is_dir();
+    let data = from_here(&options.data);
     let fleet = Options { data: options.data, port: 0, workers: 1, collectors: 1, external: false };
     let fleet = dev::start(config, &fleet, &board, &shutdown).await?;
     let ready = begun.elapsed();
@@ -59,6 +61,9 @@ pub(crate) async fn run(config: Option<&Path>, options: Demo) -> anyhow::Result<
     let (made, errors): (Vec<_>, Vec<_>) = made?.into_iter().partition(Result::is_ok);
     let made: Vec<Made> = made.into_iter().flatten().collect();
     tell(&made, ready, begun.elapsed(), options.json)?;
+    if again && !options.json {
+        remark(format_args!("Speech of an earlier run was used again; remove {data} to start from nothing"));
+    }
     match errors.into_iter().find_map(Result::err) {
         Some(error) => Err(error.context(format!("not every episode was made; the logs are in {logs}"))),
         None => stopped,

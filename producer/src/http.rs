@@ -19,11 +19,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use common::process;
 use deadpool_postgres::Object;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -74,6 +75,10 @@ pub(crate) async fn serve(
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "the API is served");
     let router = router(app, metrics);
+    // Answers and events are small and go out at once, instead of waiting for more to fill a packet.
+    let listener = listener.tap_io(|connection| {
+        connection.set_nodelay(true).ok();
+    });
     let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let deadline = async {
         shutdown.cancelled().await;
@@ -105,8 +110,6 @@ fn router(app: App, metrics: PrometheusHandle) -> Router {
         .merge(health)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        // The submit handler reads its body itself, within its own limit; nothing else takes one.
-        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(guard::refuse_foreign_pages))
         .layer(middleware::from_fn(bound))
         .layer(CatchPanicLayer::custom(on_panic))

@@ -52,8 +52,11 @@ fn render(podcast: &Podcast, now: Timestamp) -> String {
     }
     if !podcast.troubles.is_empty() {
         lines.push(String::new());
-        lines.push("In its way:".into());
-        lines.extend(podcast.troubles.iter().map(|task| trouble(task, now)));
+        lines.push(if podcast.is_finished() { "What was in its way:" } else { "In its way:" }.into());
+        lines.extend(podcast.troubles.iter().map(|task| match next(task, now) {
+            Some(next) if !podcast.is_finished() => format!("{}; {next}", trouble(task)),
+            _ => trouble(task),
+        }));
     }
     lines.join("\n")
 }
@@ -87,7 +90,8 @@ pub(crate) fn audio(episode: &Episode) -> String {
     parts.join(", ")
 }
 
-fn trouble(task: &Trouble, now: Timestamp) -> String {
+/// Which task failed, and why.
+fn trouble(task: &Trouble) -> String {
     // Chapters and segments count from 0 on the wire; tasks that are for the whole have -1.
     let mut place = String::new();
     if task.chapter >= 0 && task.kind != "outline" && task.kind != "join" {
@@ -97,12 +101,17 @@ fn trouble(task: &Trouble, now: Timestamp) -> String {
         place.push_str(&format!(", segment {}", task.segment + 1));
     }
     let why = task.message.as_deref().or(task.class.as_deref()).unwrap_or("no reason was given");
-    let next = match (task.state.as_str(), task.next_attempt_at) {
-        ("dead", _) => "not tried again".to_owned(),
-        (_, Some(time)) if time > now => format!("next attempt {}", relative(time, now)),
-        _ => "being tried again".to_owned(),
-    };
-    format!("  {}{place}: attempt {} failed: {why}; {next}", task.kind, task.attempt)
+    format!("  {}{place}: attempt {} failed: {why}", task.kind, task.attempt)
+}
+
+/// When it is tried again, while it is.
+fn next(task: &Trouble, now: Timestamp) -> Option<String> {
+    match task.next_attempt_at {
+        _ if task.state == "dead" => Some("not tried again".into()),
+        Some(time) if time > now => Some(format!("next attempt {}", relative(time, now))),
+        _ if task.state == "held" => None,
+        _ => Some("being tried again".into()),
+    }
 }
 
 #[cfg(test)]
@@ -155,7 +164,7 @@ mod tests {
     #[test]
     fn a_failed_podcast_tells_its_causes() {
         let text = shown(json!({
-            "state": "failed", "stage": "end",
+            "state": "failed", "stage": "end", "troubles": [{ "kind": "script", "chapter": 0, "attempt": 5, "message": "no text" }],
             "failure": { "class": "permanent_input", "stage": "script", "message": "no text", "chain": ["it is a table"] }
         }));
         assert!(

@@ -57,7 +57,7 @@ pub(crate) async fn dev_starts_everything_and_leaves_nothing(servers: &Arc<Serve
     std::fs::write(&article, "# Short\n\nOne sentence. Another one.\n")?;
     let episode = folder.join("episode.mp3");
     let submit = Command::new(PODFLEET)
-        .args(["--server", &server, "submit", "--wait", "-o"])
+        .args(["submit", "--server", &server, "--wait", "-o"])
         .args([&episode, &article])
         .output()
         .await?;
@@ -78,8 +78,8 @@ pub(crate) async fn the_client_commands_work(servers: &Arc<Servers>) -> anyhow::
     let fleet = Fleet::start(servers, "client", Setup::default()).await?;
     let run = async |arguments: &[&str]| -> anyhow::Result<(bool, String, String)> {
         let output = Command::new(PODFLEET)
-            .args(["--server", &fleet.api])
             .args(arguments)
+            .args(["--server", &fleet.api])
             .stdin(Stdio::null())
             .current_dir(&fleet.folder)
             .output()

@@ -46,6 +46,8 @@ fn spawn(config: &Config) -> anyhow::Result<Child> {
     command
         .args(["worker", "--tasks", "mix,join", "--concurrency", &config.collector.mixers.to_string()])
         .args(["--parent", &std::process::id().to_string()])
+        // Its own port: the configured one may be a worker's on this machine.
+        .env("PODFLEET__WORKER__HEALTH_BIND", "127.0.0.1:0")
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command.spawn().context("starting the mixing process")

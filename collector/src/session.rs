@@ -53,9 +53,11 @@ pub(crate) async fn run(env: &Env, shutdown: &CancellationToken) -> anyhow::Resu
         session.leave(&mut tasks).await
     }
     .await;
-    tasks.shutdown().await;
     amqp::close(&consuming, timeout).await;
     amqp::close(&publishing, timeout).await;
+    // With the connection gone every open confirm ends, and its numbers are marked as failed: only then may the task go.
+    while let Ok(Some(_)) = tokio::time::timeout(timeout + timeout, tasks.join_next()).await {}
+    tasks.shutdown().await;
     result
 }
 

@@ -16,6 +16,9 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 
 use crate::config::Broker;
 
+/// Largest frame. The library keeps room for dozens of frames in each direction of every connection, and the broker would
+/// offer 128 KiB; larger messages travel in several frames.
+const FRAME_BYTES: u32 = 16 * 1024;
 /// A silent peer is declared dead after twice this long.
 const HEARTBEAT_SECONDS: u16 = 5;
 
@@ -32,6 +35,7 @@ pub async fn connect(broker: &Broker, purpose: &str) -> anyhow::Result<Connectio
         anyhow::anyhow!("broker.url is not an AMQP address (amqp://user:password@host:port/vhost): {error}")
     })?;
     uri.query.heartbeat = Some(uri.query.heartbeat.unwrap_or(HEARTBEAT_SECONDS).min(HEARTBEAT_SECONDS));
+    uri.query.frame_max = Some(uri.query.frame_max.unwrap_or(FRAME_BYTES));
     let at = format!("{}:{}", uri.authority.host, uri.authority.port);
     let properties = ConnectionProperties::default().with_connection_name(format!("podfleet {purpose}").into());
     tokio::time::timeout(broker.timeout(), Connection::connect_uri(uri, properties))

@@ -350,9 +350,10 @@ pub fn detect_language(text: &str) -> &'static str {
         return "zh";
     }
     let end = text.char_indices().nth(4_000).map_or(text.len(), |(end, _)| end);
-    match whatlang::detect_lang(&text[..end]) {
-        Some(lang) => two_letters(lang),
-        None => "en",
+    // A few words can be of many languages: a guess would refuse them for a language that nobody asked for.
+    match whatlang::detect(&text[..end]) {
+        Some(found) if found.is_reliable() => two_letters(found.lang()),
+        _ => "en",
     }
 }
 

@@ -1,5 +1,7 @@
 //! Logs on stderr and metrics for Prometheus.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -18,7 +20,7 @@ pub fn start(settings: &Telemetry) -> anyhow::Result<PrometheusHandle> {
     };
     let filter = EnvFilter::try_new(&filter)
         .with_context(|| format!("telemetry.log is \"{filter}\", which is not a filter such as info,lapin=warn"))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let started = if settings.json { logs.json().try_init() } else { logs.try_init() };
     started.map_err(|error| anyhow::anyhow!("starting the log: {error}"))?;
     let metrics = PrometheusBuilder::new()

@@ -55,17 +55,21 @@ fn part(options: &Download) -> (String, String) {
 /// Saves what is at `address` in one step: there is never half a file at `path`. Returns the path as the user knows it.
 pub(crate) async fn save(client: &Client, address: &str, path: &Path) -> anyhow::Result<String> {
     let unwritable = || format!("cannot write {}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut unfinished = tempfile::Builder::new()
         .prefix(".podfleet-")
         // Unlike other temporary files this one is to be read by whoever may read its neighbours: the umask decides.
         .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
+        .tempfile_in(folder_of(path))
         .with_context(unwritable)?;
     copy(client, address, &mut unfinished).await.with_context(unwritable)?;
     unfinished.flush().with_context(unwritable)?;
     persist(unfinished, path).with_context(unwritable)?;
     Ok(from_here(path))
+}
+
+/// The folder a file is to lie in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {

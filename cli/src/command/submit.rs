@@ -22,6 +22,12 @@ pub(crate) async fn run(options: Submit) -> anyhow::Result<()> {
     let as_json = options.server.json;
     let key = options.idempotency_key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
     let request = request(&options)?;
+    // Found out now, and not when the episode is finished.
+    if let Some(path) = options.output.as_deref().filter(|path| !download::folder_of(path).is_dir()) {
+        return Err(
+            Failure::Usage(format!("cannot write {}: there is no such folder", path.display())).into()
+        );
+    }
     let answer = client.submit(&request, &key).await?;
     let accepted: Accepted = serde_json::from_value(answer.clone()).context("reading the server's answer")?;
     if !(options.wait || options.output.is_some()) {

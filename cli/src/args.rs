@@ -51,6 +51,31 @@ pub(crate) enum Command {
     Cancel(One),
     /// Download an episode, its transcript or its chapters
     Download(Download),
+    /// Measure the fleet
+    #[command(subcommand)]
+    Loadtest(LoadtestCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LoadtestCommand {
+    /// The fleet itself, on private servers, with tasks that do nothing: alone and saturated
+    Bench(Bench),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Podcasts all at once
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub(crate) workflows: usize,
+    /// Podcasts one after another
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) alone: usize,
+    /// Worker processes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -226,6 +251,7 @@ impl Command {
             | Command::Download(Download { server, .. }) => server.json,
             Command::Demo(demo) => demo.json,
             Command::Config(ConfigCommand::Check { json }) => *json,
+            Command::Loadtest(LoadtestCommand::Bench(bench)) => bench.json,
             _ => false,
         }
     }

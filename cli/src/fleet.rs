@@ -35,11 +35,12 @@ pub(crate) struct Options {
 }
 
 /// Dropping it kills everything; [`Fleet::stop`] is the polite way.
-#[derive(Debug)]
 pub(crate) struct Fleet {
     /// Address of the API.
     pub(crate) api: String,
     pub(crate) amqp: Address,
+    /// Address of the broker with its password: it stays in this process and its children's environment.
+    pub(crate) broker: String,
     /// Where the roles' logs lie.
     pub(crate) logs: PathBuf,
     // In this order: fields are dropped in order, and roles go before the servers that they use.
@@ -69,6 +70,7 @@ impl Fleet {
             Ok(roles) => Ok(Fleet {
                 api: format!("http://127.0.0.1:{port}"),
                 amqp: broker_address(&config.broker.url)?,
+                broker: config.broker.url,
                 logs: data.join("log"),
                 roles,
                 servers,

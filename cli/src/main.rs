@@ -1,6 +1,7 @@
 //! The one binary: every role of the fleet and every client command is a subcommand.
 
 mod args;
+mod bench;
 mod client;
 mod command;
 mod demo;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command, ConfigCommand};
+use args::{Cli, Command, ConfigCommand, LoadtestCommand};
 
 fn main() -> ExitCode {
     // It can only fail when a provider is there already.
@@ -44,6 +45,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Collector(options) => roles::collector(config, options).await,
         Command::Migrate => roles::migrate(config).await,
         Command::Config(ConfigCommand::Check { json }) => settings::check(config, json),
+        Command::Loadtest(LoadtestCommand::Bench(options)) => bench::run(options).await,
         Command::Submit(options) => command::submit::run(options).await,
         Command::List(options) => command::list::run(options).await,
         Command::Show(options) => command::show::run(options).await,

@@ -30,12 +30,26 @@ pub struct Rows {
 /// A task that has become possible.
 #[derive(Debug)]
 pub enum Next {
-    Script { podcast: Uuid, chapter: i32, input: Box<ScriptInput> },
-    Speech { podcast: Uuid, chapter: i32, segment: i32, input: SpeechInput },
+    Script {
+        podcast: Uuid,
+        chapter: i32,
+        input: Box<ScriptInput>,
+    },
+    Speech {
+        podcast: Uuid,
+        chapter: i32,
+        segment: i32,
+        input: SpeechInput,
+    },
     /// Its input is read from the rows of the chapter's segments.
-    Mix { podcast: Uuid, chapter: i32 },
+    Mix {
+        podcast: Uuid,
+        chapter: i32,
+    },
     /// Its input is read from the rows of the podcast's chapters.
-    Join { podcast: Uuid },
+    Join {
+        podcast: Uuid,
+    },
 }
 
 /// A task that was given up.
@@ -148,7 +162,8 @@ impl Step<'_> {
 
     fn result<T: serde::de::DeserializeOwned>(&self) -> Result<T, ErrorReport> {
         let json = self.outcome.result.as_ref().map_or("null", |json| json.get());
-        serde_json::from_str(json).map_err(|error| report(format!("the worker's result cannot be read: {error}")))
+        serde_json::from_str(json)
+            .map_err(|error| report(format!("the worker's result cannot be read: {error}")))
     }
 
     /// Marks the task done; its result is kept where a later task is built from it.
@@ -242,7 +257,9 @@ impl Step<'_> {
     fn add_turns(&mut self, task: &Task, part: ScriptPart) -> Result<(), ErrorReport> {
         let Some(podcast) = self.rows.podcasts.get(&task.podcast_id).cloned() else { return Ok(()) };
         let count = to_i32(part.turns.len());
-        if let Some(turn) = part.turns.iter().find(|turn| usize::from(turn.speaker) >= podcast.brief.speakers.len()) {
+        if let Some(turn) =
+            part.turns.iter().find(|turn| usize::from(turn.speaker) >= podcast.brief.speakers.len())
+        {
             return Err(report(format!("a turn names speaker {}, who does not exist", turn.speaker)));
         }
         for (segment, turn) in (task.turns..).zip(part.turns) {
@@ -264,7 +281,12 @@ impl Step<'_> {
                 language: podcast.brief.language.clone(),
                 take: 0,
             };
-            self.changes.next.push(Next::Speech { podcast: podcast.id, chapter: task.chapter, segment, input });
+            self.changes.next.push(Next::Speech {
+                podcast: podcast.id,
+                chapter: task.chapter,
+                segment,
+                input,
+            });
         }
         if let Some(podcast) = self.rows.podcasts.get_mut(&task.podcast_id) {
             podcast.segments_total += count;

@@ -89,7 +89,8 @@ async fn transaction(
 
 /// Locks podcasts by id, then tasks by id, as every transaction does.
 async fn lock(tx: &Transaction<'_>, batch: &[Outcome]) -> anyhow::Result<Rows> {
-    let podcast_ids: Vec<Uuid> = batch.iter().map(|o| o.podcast).collect::<BTreeSet<_>>().into_iter().collect();
+    let podcast_ids: Vec<Uuid> =
+        batch.iter().map(|o| o.podcast).collect::<BTreeSet<_>>().into_iter().collect();
     let task_ids: Vec<Uuid> = batch.iter().map(|o| o.task).collect::<BTreeSet<_>>().into_iter().collect();
     let podcasts = podcasts::lock(tx, &podcast_ids).await?;
     let tasks = tasks::lock(tx, &podcast_ids, &task_ids).await?;
@@ -105,7 +106,12 @@ async fn lock(tx: &Transaction<'_>, batch: &[Outcome]) -> anyhow::Result<Rows> {
     })
 }
 
-async fn write_tasks(tx: &Transaction<'_>, rows: &Rows, batch: &[Outcome], changes: &Changes) -> anyhow::Result<()> {
+async fn write_tasks(
+    tx: &Transaction<'_>,
+    rows: &Rows,
+    batch: &[Outcome],
+    changes: &Changes,
+) -> anyhow::Result<()> {
     let attempts: Vec<NewAttempt<'_>> = changes
         .attempts
         .iter()
@@ -157,7 +163,8 @@ async fn following_tasks(
                 plan::task(podcast, &env.config, Kind::Tts, (*chapter, *segment), input)?
             }
             Next::Mix { chapter, .. } => {
-                let segments = chapters::spoken_segments(tx, podcast.id, podcast.generation, *chapter).await?;
+                let segments =
+                    chapters::spoken_segments(tx, podcast.id, podcast.generation, *chapter).await?;
                 plan::task(podcast, &env.config, Kind::Mix, (*chapter, 0), &MixInput { segments })?
             }
             Next::Join { .. } => {
@@ -221,14 +228,19 @@ async fn write_ends(tx: &Transaction<'_>, rows: &Rows, changes: &Changes) -> any
 }
 
 /// Saves the podcasts that moved on, each with one event that tells where it is now.
-async fn write_podcasts(tx: &Transaction<'_>, rows: &mut Rows, changes: &Changes) -> anyhow::Result<Vec<Hint>> {
+async fn write_podcasts(
+    tx: &Transaction<'_>,
+    rows: &mut Rows,
+    changes: &Changes,
+) -> anyhow::Result<Vec<Hint>> {
     let mut new = Vec::new();
     for id in &changes.touched_podcasts {
         let Some(podcast) = rows.podcasts.get_mut(id) else { continue };
         let event = if changes.ended.contains(id) { podcast.state.as_str() } else { "progress" };
         new.push(next(podcast, event));
     }
-    let touched: Vec<&Podcast> = changes.touched_podcasts.iter().filter_map(|id| rows.podcasts.get(id)).collect();
+    let touched: Vec<&Podcast> =
+        changes.touched_podcasts.iter().filter_map(|id| rows.podcasts.get(id)).collect();
     podcasts::save(tx, &touched).await?;
     events::insert(tx, &new).await?;
     Ok(new.into_iter().map(hint).collect())

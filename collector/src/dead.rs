@@ -36,11 +36,12 @@ fn letter(delivery: &Delivery) -> NewDeadLetter {
         })
     };
     let queue = header("x-first-death-queue").unwrap_or_else(|| delivery.routing_key.to_string());
-    let reason = header("x-podfleet-reason").unwrap_or_else(|| match header("x-first-death-reason").as_deref() {
-        Some("rejected") => format!("a message in {queue} could not be read"),
-        Some(reason) => format!("the broker gave up a message in {queue}: {reason}"),
-        None => format!("a message in {queue} could not be read"),
-    });
+    let reason =
+        header("x-podfleet-reason").unwrap_or_else(|| match header("x-first-death-reason").as_deref() {
+            Some("rejected") => format!("a message in {queue} could not be read"),
+            Some(reason) => format!("the broker gave up a message in {queue}: {reason}"),
+            None => format!("a message in {queue} could not be read"),
+        });
     let mut payload = delivery.data.clone();
     payload.truncate(MAX_PAYLOAD);
     NewDeadLetter {

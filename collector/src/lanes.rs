@@ -62,7 +62,12 @@ pub(crate) async fn empty_ones(
 }
 
 /// The new marker is declared first and the epoch exchanged after: whoever dies in between leaves only a queue behind.
-async fn begin_epoch(connection: &Connection, store: &Store, old: Uuid, timeout: Duration) -> anyhow::Result<()> {
+async fn begin_epoch(
+    connection: &Connection,
+    store: &Store,
+    old: Uuid,
+    timeout: Duration,
+) -> anyhow::Result<()> {
     let new = Uuid::new_v4();
     declare(connection, &epoch_queue(new), timeout).await?;
     let released = store

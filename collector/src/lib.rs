@@ -40,7 +40,11 @@ pub(crate) struct Env {
 }
 
 /// Runs a collector until shutdown.
-pub async fn run(config: Arc<Config>, metrics: PrometheusHandle, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    config: Arc<Config>,
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let env = Env {
         store: Store::new(&config.database, "collector", CONNECTIONS)?,
         blobs: Blobs::open(&config.blobs)?,
@@ -86,7 +90,11 @@ async fn supervise(env: &Env, shutdown: &CancellationToken) -> anyhow::Result<()
             reconnect.reset();
         }
         let delay = reconnect.next_delay();
-        tracing::warn!(error = format!("{error:#}"), ?delay, "the collector's session ended; building another");
+        tracing::warn!(
+            error = format!("{error:#}"),
+            ?delay,
+            "the collector's session ended; building another"
+        );
         metrics::counter!("podfleet_sessions_ended_total", "role" => "collector").increment(1);
         tokio::select! {
             () = tokio::time::sleep(delay) => {}

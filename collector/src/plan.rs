@@ -29,7 +29,8 @@ pub(crate) fn task<T: Serialize>(
     input: &T,
 ) -> anyhow::Result<NewTask> {
     let engine = podcast.engines.engine(kind);
-    let json = serde_json::value::to_raw_value(input).with_context(|| format!("the input of a {kind} task"))?;
+    let json =
+        serde_json::value::to_raw_value(input).with_context(|| format!("the input of a {kind} task"))?;
     let identity = config.engines.get(engine).map(|engine| engine.identity()).unwrap_or_default();
     let input_hash = tasks::input_hash(kind, engine, &identity, &json);
     Ok(NewTask {

@@ -8,9 +8,7 @@ use common::amqp;
 use common::crash;
 use common::publisher::TicketPublisher;
 use common::store::{self, fleet, tasks::repair};
-use common::topology::{
-    self, DEAD_QUEUE, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, outcomes_queue_name,
-};
+use common::topology::{self, DEAD_QUEUE, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, outcomes_queue_name};
 use common::wire::{self, Outcome, Pulse};
 use futures_util::stream::{SelectAll, select_all};
 use futures_util::{FutureExt, StreamExt};
@@ -89,7 +87,8 @@ impl<'a> Session<'a> {
         topology::declare_shared(&setup, settings.partitions, settings.single_active).await?;
         lanes::prepare(consuming, &env.store, timeout).await?;
         let channel = amqp::confirming_channel(publishing, timeout).await?;
-        let (publisher, confirms) = TicketPublisher::new(env.ledger.clone(), channel, env.blobs.clone(), timeout);
+        let (publisher, confirms) =
+            TicketPublisher::new(env.ledger.clone(), channel, env.blobs.clone(), timeout);
         tasks.spawn(confirms);
         let outcomes_channel = amqp::channel(consuming, timeout).await?;
         outcomes_channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
@@ -172,7 +171,11 @@ impl<'a> Session<'a> {
         let mut suspects = repair::lanes_with_old_tickets(&tx).await?;
         tx.commit().await?;
         suspects = lanes::empty_ones(self.consuming, &suspects, self.timeout).await?;
-        if suspects.is_empty() { Ok(()) } else { sweep::release_lost(&mut client, &suspects, &self.window).await }
+        if suspects.is_empty() {
+            Ok(())
+        } else {
+            sweep::release_lost(&mut client, &suspects, &self.window).await
+        }
     }
 
     async fn save_workers(&mut self) -> anyhow::Result<()> {
@@ -316,7 +319,9 @@ struct Batch {
 
 /// Bounds a transaction as seen from here; the server's own limit for a statement is shorter.
 async fn within<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::time::timeout(Duration::from_secs(15), work).await.context("PostgreSQL did not finish a transaction in 15 s")?
+    tokio::time::timeout(Duration::from_secs(15), work)
+        .await
+        .context("PostgreSQL did not finish a transaction in 15 s")?
 }
 
 /// A consumer that ends, with or without an error, ends the session.
@@ -351,7 +356,8 @@ async fn consume_heartbeats(channel: &Channel) -> anyhow::Result<Consumer> {
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(10_000));
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    let queue = channel.queue_declare("".into(), options, arguments).await.context("declaring a heartbeat queue")?;
+    let queue =
+        channel.queue_declare("".into(), options, arguments).await.context("declaring a heartbeat queue")?;
     let name = queue.name().clone();
     channel
         .queue_bind(

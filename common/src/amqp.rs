@@ -37,7 +37,8 @@ pub async fn connect(broker: &Broker, purpose: &str) -> anyhow::Result<Connectio
     uri.query.heartbeat = Some(uri.query.heartbeat.unwrap_or(HEARTBEAT_SECONDS).min(HEARTBEAT_SECONDS));
     uri.query.frame_max = Some(uri.query.frame_max.unwrap_or(FRAME_BYTES));
     let at = format!("{}:{}", uri.authority.host, uri.authority.port);
-    let properties = ConnectionProperties::default().with_connection_name(format!("podfleet {purpose}").into());
+    let properties =
+        ConnectionProperties::default().with_connection_name(format!("podfleet {purpose}").into());
     tokio::time::timeout(broker.timeout(), Connection::connect_uri(uri, properties))
         .await
         .map_err(|_| anyhow::anyhow!("no answer within {:?}", broker.timeout()))
@@ -53,7 +54,8 @@ pub async fn channel(connection: &Connection, timeout: Duration) -> anyhow::Resu
 /// Opens a channel on which every publish is confirmed.
 pub async fn confirming_channel(connection: &Connection, timeout: Duration) -> anyhow::Result<Channel> {
     let channel = channel(connection, timeout).await?;
-    bounded(timeout, "switching confirms on", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    bounded(timeout, "switching confirms on", channel.confirm_select(ConfirmSelectOptions::default()))
+        .await?;
     Ok(channel)
 }
 

@@ -52,8 +52,9 @@ impl Cache {
         if settings.url.is_empty() {
             return Ok(Cache { shared: None });
         }
-        let client = redis::Client::open(settings.url.as_str())
-            .map_err(|error| anyhow::anyhow!("cache.url is not a Redis address (redis://host:port/): {error}"))?;
+        let client = redis::Client::open(settings.url.as_str()).map_err(|error| {
+            anyhow::anyhow!("cache.url is not a Redis address (redis://host:port/): {error}")
+        })?;
         Ok(Cache {
             shared: Some(Arc::new(Shared {
                 client,
@@ -73,7 +74,8 @@ impl Cache {
             .try_within(async |mut connection| connection.get::<_, Option<Vec<u8>>>(key).await)
             .await
             .flatten();
-        metrics::counter!("podfleet_cache_total", "result" => if found.is_some() { "hit" } else { "miss" }).increment(1);
+        metrics::counter!("podfleet_cache_total", "result" => if found.is_some() { "hit" } else { "miss" })
+            .increment(1);
         found
     }
 
@@ -81,13 +83,18 @@ impl Cache {
     pub async fn put(&self, key: &str, value: &[u8], time_to_live: Duration) {
         if let Some(shared) = &self.shared {
             let seconds = time_to_live.as_secs().max(1);
-            shared.try_within(async |mut connection| connection.set_ex::<_, _, ()>(key, value, seconds).await).await;
+            shared
+                .try_within(async |mut connection| connection.set_ex::<_, _, ()>(key, value, seconds).await)
+                .await;
         }
     }
 }
 
 impl Shared {
-    async fn try_within<T>(&self, call: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>) -> Option<T> {
+    async fn try_within<T>(
+        &self,
+        call: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>,
+    ) -> Option<T> {
         if self.elapsed_ms() < self.rests_until.load(Ordering::Relaxed) {
             return None;
         }

@@ -89,8 +89,8 @@ fn secrets_from_files() -> anyhow::Result<Vec<(String, String)>> {
         if let Some(key) = name.strip_suffix("_FILE")
             && name.starts_with("PODFLEET__")
         {
-            let secret =
-                std::fs::read_to_string(&path).with_context(|| format!("{name} names {path}, which cannot be read"))?;
+            let secret = std::fs::read_to_string(&path)
+                .with_context(|| format!("{name} names {path}, which cannot be read"))?;
             found.push((key.to_owned(), secret.trim_end().to_owned()));
         }
     }

@@ -129,15 +129,16 @@ mod tests {
 
     #[test]
     fn a_permanent_input_is_never_tried_again() {
-        assert!(matches!(decide_now(failed(Class::PermanentInput), Budgets::default(), 0.5), Verdict::Dead { .. }));
+        assert!(matches!(
+            decide_now(failed(Class::PermanentInput), Budgets::default(), 0.5),
+            Verdict::Dead { .. }
+        ));
     }
 
     #[test]
     fn retry_after_is_honoured_up_to_its_bound() {
-        let asked = |seconds| Failed {
-            retry_after: Some(Duration::from_secs(seconds)),
-            ..failed(Class::Throttled)
-        };
+        let asked =
+            |seconds| Failed { retry_after: Some(Duration::from_secs(seconds)), ..failed(Class::Throttled) };
         assert_eq!(wait(decide_now(asked(7), Budgets::default(), 0.0)), Duration::from_secs(7));
         assert_eq!(wait(decide_now(asked(86_399), Budgets::default(), 0.0)), Duration::from_secs(600));
     }
@@ -162,14 +163,20 @@ mod tests {
 
     #[test]
     fn the_first_wait_after_an_interruption_is_two_to_ten_seconds() {
-        assert_eq!(wait(decide_now(failed(Class::Interrupted), Budgets::default(), 0.0)), Duration::from_secs(2));
-        assert!(wait(decide_now(failed(Class::Interrupted), Budgets::default(), 0.999)) < Duration::from_secs(10));
+        assert_eq!(
+            wait(decide_now(failed(Class::Interrupted), Budgets::default(), 0.0)),
+            Duration::from_secs(2)
+        );
+        assert!(
+            wait(decide_now(failed(Class::Interrupted), Budgets::default(), 0.999)) < Duration::from_secs(10)
+        );
     }
 
     #[test]
     fn uncounted_classes_use_no_budget() {
         for class in [Class::Returned, Class::Unsupported, Class::PermanentConfig] {
-            let Verdict::Retry { budgets, alone, .. } = decide_now(failed(class), Budgets::default(), 0.3) else {
+            let Verdict::Retry { budgets, alone, .. } = decide_now(failed(class), Budgets::default(), 0.3)
+            else {
                 panic!("{class} died")
             };
             assert_eq!((budgets, alone), (Budgets::default(), false), "{class}");

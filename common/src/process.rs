@@ -117,9 +117,9 @@ async fn keep_up(metrics: PrometheusHandle, shutdown: CancellationToken) {
 
 /// Binds a listener; the address is known at once, also when port 0 was asked for.
 pub async fn listen(bind: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(bind)
-        .await
-        .with_context(|| format!("cannot listen on {bind}; choose another address with PODFLEET__PRODUCER__BIND"))?;
+    let listener = TcpListener::bind(bind).await.with_context(|| {
+        format!("cannot listen on {bind}; choose another address with PODFLEET__PRODUCER__BIND")
+    })?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }

@@ -194,7 +194,8 @@ impl TicketPublisher {
                 let tickets: Vec<&Ticket> = message.iter().map(|out| &out.ticket).collect();
                 let body = wire::encode(&tickets)?;
                 let confirm =
-                    amqp::publish(&self.channel, "", &queue, &body, amqp::persistent_json(), self.timeout).await?;
+                    amqp::publish(&self.channel, "", &queue, &body, amqp::persistent_json(), self.timeout)
+                        .await?;
                 for seq in &seqs {
                     unsent.remove(seq);
                 }
@@ -214,7 +215,10 @@ impl TicketPublisher {
             return Ok(ticket.input.clone());
         }
         let key = crate::blobs::key(&ticket.tenant, "input", &ticket.input_hash, "json");
-        self.blobs.put_if_absent(&key, json.get().as_bytes().to_vec().into()).await.context("storing a task's input")?;
+        self.blobs
+            .put_if_absent(&key, json.get().as_bytes().to_vec().into())
+            .await
+            .context("storing a task's input")?;
         Ok(Input::Blob(key))
     }
 }

@@ -135,7 +135,12 @@ pub struct ChosenEngines {
 }
 
 /// Reads and checks a request. `since` is when the deadline began to run.
-pub fn accept(body: &[u8], config: &Config, now: Timestamp, since: Timestamp) -> Result<Accepted, Vec<Fault>> {
+pub fn accept(
+    body: &[u8],
+    config: &Config,
+    now: Timestamp,
+    since: Timestamp,
+) -> Result<Accepted, Vec<Fault>> {
     let request = parse(body).map_err(|fault| vec![fault])?;
     check(request, config, now, since)
 }
@@ -159,7 +164,11 @@ pub fn parse(body: &[u8]) -> Result<PodcastRequest, Fault> {
 }
 
 fn plain(error: &serde_json::Error) -> String {
-    if error.is_syntax() || error.is_eof() { format!("it is not valid JSON: {error}") } else { error.to_string() }
+    if error.is_syntax() || error.is_eof() {
+        format!("it is not valid JSON: {error}")
+    } else {
+        error.to_string()
+    }
 }
 
 fn fault(field: &str, reason: &str, remedy: &str) -> Fault {
@@ -209,7 +218,11 @@ fn check(
             return Ok(Accepted { request, hash, lane, brief, engines, deadline, expected_work });
         }
     } else {
-        faults.push(fault("defaults", "an engine of the configuration does not exist", "Run `podfleet config check`"));
+        faults.push(fault(
+            "defaults",
+            "an engine of the configuration does not exist",
+            "Run `podfleet config check`",
+        ));
     }
     Err(faults)
 }
@@ -251,12 +264,17 @@ fn check_texts(request: &PodcastRequest, faults: &mut Vec<Fault>) {
             faults.push(fault("source.text", "it is empty", "Give the text of the article"));
         } else if text.len() > MAX_SOURCE_BYTES {
             let reason = format!("it has {} bytes", text.len());
-            faults.push(fault("source.text", &reason, &format!("Give at most {MAX_SOURCE_BYTES}; split a longer text")));
+            faults.push(fault(
+                "source.text",
+                &reason,
+                &format!("Give at most {MAX_SOURCE_BYTES}; split a longer text"),
+            ));
         } else if text.contains('\0') {
             faults.push(fault("source.text", "it contains a NUL character", "Send text, not a binary file"));
         }
     }
-    let has_source = request.source.as_ref().is_some_and(|source| source.text.is_some() || source.url.is_some());
+    let has_source =
+        request.source.as_ref().is_some_and(|source| source.text.is_some() || source.url.is_some());
     if request.source.is_some() && !has_source {
         faults.push(fault("source", "it has no text", r#"Give "source": {"text": "…"}"#));
     } else if request.topic.is_none() && !has_source {
@@ -307,7 +325,11 @@ fn check_deadline(
     let wish = request.deadline_seconds.map_or(DEFAULT_DEADLINE, Duration::from_secs);
     let deadline = since.saturating_add(wish.min(MAX_DEADLINE)).unwrap_or(Timestamp::MAX);
     if wish.is_zero() {
-        faults.push(fault("deadline_seconds", "it is 0", "Give the seconds that the podcast may take, or leave it out"));
+        faults.push(fault(
+            "deadline_seconds",
+            "it is 0",
+            "Give the seconds that the podcast may take, or leave it out",
+        ));
     } else if wish > MAX_DEADLINE {
         let remedy = format!("Give at most {} (30 days)", MAX_DEADLINE.as_secs());
         faults.push(fault("deadline_seconds", &format!("it is {}", wish.as_secs()), &remedy));
@@ -325,12 +347,16 @@ fn check_language(request: &PodcastRequest, faults: &mut Vec<Fault>) -> String {
         return detect_language(text.or(request.topic.as_deref()).unwrap_or_default()).to_owned();
     };
     let mut subtags = tag.split('-');
-    let well_formed = subtags
-        .next()
-        .is_some_and(|primary| (2..=3).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_alphabetic()))
-        && subtags.all(|tag| (1..=8).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let well_formed = subtags.next().is_some_and(|primary| {
+        (2..=3).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_alphabetic())
+    }) && subtags
+        .all(|tag| (1..=8).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric()));
     if !well_formed {
-        faults.push(fault("language", &format!("{tag:?} is not a language tag"), "Give BCP 47, such as ko, en or pt-BR"));
+        faults.push(fault(
+            "language",
+            &format!("{tag:?} is not a language tag"),
+            "Give BCP 47, such as ko, en or pt-BR",
+        ));
     }
     tag.clone()
 }
@@ -387,13 +413,31 @@ fn two_letters(lang: whatlang::Lang) -> &'static str {
     }
 }
 
-fn check_writer(name: &str, engine: &Engine, request: &PodcastRequest, format: Format, faults: &mut Vec<Fault>) {
+fn check_writer(
+    name: &str,
+    engine: &Engine,
+    request: &PodcastRequest,
+    format: Format,
+    faults: &mut Vec<Fault>,
+) {
     let has_text = request.source.as_ref().is_some_and(|source| source.text.is_some());
-    if engine.needs_source && !has_text && request.topic.is_some() && !faults.iter().any(|f| f.field == "topic") {
-        let reason = format!("the engine \"{name}\" writes from a source text; it cannot write from a topic alone");
-        faults.push(fault("topic", &reason, "Give `source.text`, or configure an `openai` engine for outline and script"));
+    if engine.needs_source
+        && !has_text
+        && request.topic.is_some()
+        && !faults.iter().any(|f| f.field == "topic")
+    {
+        let reason =
+            format!("the engine \"{name}\" writes from a source text; it cannot write from a topic alone");
+        faults.push(fault(
+            "topic",
+            &reason,
+            "Give `source.text`, or configure an `openai` engine for outline and script",
+        ));
     }
-    if !engine.formats.is_empty() && !engine.formats.contains(&format) && !faults.iter().any(|f| f.field == "format") {
+    if !engine.formats.is_empty()
+        && !engine.formats.contains(&format)
+        && !faults.iter().any(|f| f.field == "format")
+    {
         let can: Vec<&str> = engine.formats.iter().map(|format| format.as_str()).collect();
         let reason = format!("the engine \"{name}\" cannot honestly write a {}", format.as_str());
         faults.push(fault("format", &reason, &format!("Use one of: {}", can.join(", "))));

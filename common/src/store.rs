@@ -16,7 +16,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
+};
 use tokio_postgres::NoTls;
 
 use crate::config::Database;
@@ -45,7 +47,9 @@ impl Store {
     pub fn new(settings: &Database, role: &str, connections: usize) -> anyhow::Result<Store> {
         let timeout = Duration::from_millis(settings.timeout_ms);
         let mut postgres = tokio_postgres::Config::from_str(&settings.url).map_err(|_| {
-            anyhow::anyhow!("database.url is not a PostgreSQL address (postgres://user:password@host:port/database)")
+            anyhow::anyhow!(
+                "database.url is not a PostgreSQL address (postgres://user:password@host:port/database)"
+            )
         })?;
         postgres
             .application_name(format!("podfleet {role}"))
@@ -72,7 +76,10 @@ impl Store {
 
     /// Runs database work within a bound. After a timeout or an error the connection is dropped, not reused: the statement
     /// may still run on it, and a half-open connection would hang whoever gets it next.
-    pub async fn run<T>(&self, work: impl AsyncFnOnce(&mut Object) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub async fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Object) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let mut client = self.client().await?;
         // The server's own limit is 10 s a statement; a whole transaction gets a little more than that.
         let limit = self.timeout.max(Duration::from_secs(12));
@@ -112,7 +119,8 @@ pub async fn migrate(settings: &Database) -> anyhow::Result<()> {
     let connection = tokio::spawn(connection);
     // One migration at a time: the lock is the session's and ends with it.
     client.batch_execute("select pg_advisory_lock(7047000)").await?;
-    let report = embedded::migrations::runner().run_async(&mut client).await.context("migrating the database")?;
+    let report =
+        embedded::migrations::runner().run_async(&mut client).await.context("migrating the database")?;
     client.batch_execute("select make_partitions(3)").await.context("making this month's partitions")?;
     drop(client);
     connection.await?.context("talking to PostgreSQL")?;

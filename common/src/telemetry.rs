@@ -16,11 +16,18 @@ pub fn start(settings: &Telemetry) -> anyhow::Result<PrometheusHandle> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => filter,
         // These say at length what our own messages say once, where it is handled.
-        _ => format!("lapin=off,symphonia_bundle_mp3=warn,refinery_core=warn,tokio_postgres=warn,{}", settings.log),
+        _ => format!(
+            "lapin=off,symphonia_bundle_mp3=warn,refinery_core=warn,tokio_postgres=warn,{}",
+            settings.log
+        ),
     };
-    let filter = EnvFilter::try_new(&filter)
-        .with_context(|| format!("telemetry.log is \"{filter}\", which is not a filter such as info,lapin=warn"))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let filter = EnvFilter::try_new(&filter).with_context(|| {
+        format!("telemetry.log is \"{filter}\", which is not a filter such as info,lapin=warn")
+    })?;
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let started = if settings.json { logs.json().try_init() } else { logs.try_init() };
     started.map_err(|error| anyhow::anyhow!("starting the log: {error}"))?;
     let metrics = PrometheusBuilder::new()

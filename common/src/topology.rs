@@ -130,7 +130,9 @@ pub async fn declare_shared(channel: &Channel, partitions: u16, single_active: b
         declare_queue(channel, &outcomes_queue_name(partition, partitions), single_active).await?;
     }
     let bind = QueueBindOptions::default();
-    channel.queue_bind(REQUESTS_QUEUE.into(), REQUESTS_EXCHANGE.into(), "".into(), bind, FieldTable::default()).await?;
+    channel
+        .queue_bind(REQUESTS_QUEUE.into(), REQUESTS_EXCHANGE.into(), "".into(), bind, FieldTable::default())
+        .await?;
     Ok(())
 }
 

@@ -1,3 +1,4 @@
 //! Load on the fleet and what stands in for its providers.
 
+pub mod noop;
 pub mod providers;

@@ -58,8 +58,10 @@ impl<T> Buffer<T> {
 
     /// An item that must run alone.
     pub(crate) fn pop_alone(&mut self) -> Option<(Kind, T)> {
-        let ((kind, _), waiting) =
-            self.lanes.iter_mut().find(|((_, lane), waiting)| *lane == Lane::Alone && !waiting.items.is_empty())?;
+        let ((kind, _), waiting) = self
+            .lanes
+            .iter_mut()
+            .find(|((_, lane), waiting)| *lane == Lane::Alone && !waiting.items.is_empty())?;
         let (_, item) = waiting.items.pop_front()?;
         Some((*kind, item))
     }

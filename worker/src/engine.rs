@@ -36,7 +36,11 @@ pub struct Recording {
 
 /// Speaks one segment.
 pub trait SpeechEngine: Send + Sync {
-    fn speak<'a>(&'a self, input: &'a SpeechInput, call: &'a Call) -> BoxFuture<'a, Result<Recording, Failure>>;
+    fn speak<'a>(
+        &'a self,
+        input: &'a SpeechInput,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Recording, Failure>>;
 }
 
 /// Plans chapters and writes their turns. `source` is the text that `input` refers to, already fetched.
@@ -98,7 +102,9 @@ impl Engines {
                     engines.insert(name.to_owned(), Limited { engine, calls });
                 }
                 Err(error) if wanted => return Err(error),
-                Err(error) => tracing::info!(engine = name, error = format!("{error:#}"), "an engine is not used here"),
+                Err(error) => {
+                    tracing::info!(engine = name, error = format!("{error:#}"), "an engine is not used here")
+                }
             }
         }
         Ok(Engines(engines))

@@ -20,7 +20,13 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(class: Class, message: impl Into<String>) -> Failure {
-        Failure { class, message: message.into(), retry_after: None, missing_segments: Vec::new(), cause: None }
+        Failure {
+            class,
+            message: message.into(),
+            retry_after: None,
+            missing_segments: Vec::new(),
+            cause: None,
+        }
     }
 
     pub fn transient(message: impl Into<String>) -> Failure {

@@ -61,7 +61,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let env = Arc::new(prepare(config, options)?);
     let mut background = JoinSet::new();
-    let (bind, readiness, token) = (env.config.worker.health_bind.clone(), env.readiness.clone(), shutdown.clone());
+    let (bind, readiness, token) =
+        (env.config.worker.health_bind.clone(), env.readiness.clone(), shutdown.clone());
     background.spawn(async move { process::serve_health(&bind, readiness, metrics, token).await });
     let ended = tokio::select! {
         ended = supervise(&env, &shutdown) => ended,

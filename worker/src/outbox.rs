@@ -55,9 +55,12 @@ pub(crate) struct Settlement {
 /// What a running task tells the loop.
 #[derive(Debug)]
 pub(crate) enum Report {
-    Outcome(Settlement),
+    Outcome(Box<Settlement>),
     /// The permit is free again.
-    Free { kind: Kind, alone: bool },
+    Free {
+        kind: Kind,
+        alone: bool,
+    },
 }
 
 /// Where a running task puts its outcomes.
@@ -71,7 +74,7 @@ impl Emitter {
     /// The loop lives longer than its tasks, except when the process ends: then nobody is there to tell.
     pub(crate) async fn outcome(&self, outcome: Outcome) {
         let settles = outcome.last.then(|| self.held.clone());
-        let _ = self.reports.send(Report::Outcome(Settlement { outcome, settles })).await;
+        let _ = self.reports.send(Report::Outcome(Box::new(Settlement { outcome, settles }))).await;
     }
 
     pub(crate) async fn free(self, kind: Kind, alone: bool) {
@@ -121,11 +124,16 @@ impl Outbox {
         }
         let mut queues: BTreeMap<String, Vec<Settlement>> = BTreeMap::new();
         for settlement in self.waiting.drain(..) {
-            queues.entry(outcomes_queue(settlement.outcome.podcast, partitions)).or_default().push(settlement);
+            queues
+                .entry(outcomes_queue(settlement.outcome.podcast, partitions))
+                .or_default()
+                .push(settlement);
         }
         let messages: Vec<(String, Vec<Settlement>)> = queues
             .into_iter()
-            .flat_map(|(queue, settlements)| cut(settlements).into_iter().map(move |part| (queue.clone(), part)))
+            .flat_map(|(queue, settlements)| {
+                cut(settlements).into_iter().map(move |part| (queue.clone(), part))
+            })
             .collect();
         // First into `unconfirmed`, all of them: if this call fails halfway, nothing is forgotten.
         let numbered: Vec<(u64, String)> = messages
@@ -140,15 +148,19 @@ impl Outbox {
             let Some(settlements) = self.unconfirmed.get(&number) else { continue };
             let outcomes: Vec<&Outcome> = settlements.iter().map(|settlement| &settlement.outcome).collect();
             let body = wire::encode(&outcomes)?;
-            let confirm =
-                amqp::publish(channel, "", &queue, &body, amqp::persistent_json(), timeout).await?;
+            let confirm = amqp::publish(channel, "", &queue, &body, amqp::persistent_json(), timeout).await?;
             confirms.push(Box::pin(async move { (number, amqp::confirmed(confirm, timeout).await) }));
         }
         Ok(())
     }
 
     /// A message is confirmed: acks the deliveries that it settles.
-    pub(crate) async fn confirmed(&mut self, number: u64, session: u64, timeout: Duration) -> anyhow::Result<usize> {
+    pub(crate) async fn confirmed(
+        &mut self,
+        number: u64,
+        session: u64,
+        timeout: Duration,
+    ) -> anyhow::Result<usize> {
         let settlements = self.unconfirmed.remove(&number).unwrap_or_default();
         crash::point("worker.after_confirm_before_ack");
         let mut acked = 0;

@@ -29,7 +29,8 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
         Ok(_) => Class::Success,
         Err(failure) => failure.class,
     };
-    metrics::counter!("podfleet_tasks_total", "kind" => ticket.kind.as_str(), "class" => class.as_str()).increment(1);
+    metrics::counter!("podfleet_tasks_total", "kind" => ticket.kind.as_str(), "class" => class.as_str())
+        .increment(1);
     metrics::histogram!("podfleet_task_duration_seconds", "kind" => ticket.kind.as_str())
         .record(started.elapsed().as_secs_f64());
     match result {
@@ -60,11 +61,17 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
 
 async fn attempt(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
     if ticket.v > VERSION {
-        return Err(Failure::new(Class::Unsupported, format!("this worker does not know tickets of version {}", ticket.v)));
+        return Err(Failure::new(
+            Class::Unsupported,
+            format!("this worker does not know tickets of version {}", ticket.v),
+        ));
     }
     let left = ticket.deadline.duration_since(Timestamp::now());
     if left.is_negative() {
-        return Err(Failure::new(Class::Expired, "the podcast's deadline passed before the task was started"));
+        return Err(Failure::new(
+            Class::Expired,
+            "the podcast's deadline passed before the task was started",
+        ));
     }
     let limit = left.unsigned_abs().min(LONGEST);
     match tokio::time::timeout(limit, AssertUnwindSafe(task::run(env, ticket, limit)).catch_unwind()).await {

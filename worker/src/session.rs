@@ -81,7 +81,7 @@ impl Work {
                 if settlement.settles.is_some() {
                     self.holding.remove(&settlement.outcome.task);
                 }
-                self.outbox.push(settlement);
+                self.outbox.push(*settlement);
             }
             Report::Free { kind, alone } => {
                 if let Some(used) = self.in_use.get_mut(&kind) {
@@ -96,7 +96,11 @@ impl Work {
 }
 
 /// Runs until shutdown and everything in hand is settled (`Ok`), or until the first error.
-pub(crate) async fn hold(env: &Arc<Env>, work: &mut Work, shutdown: &CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn hold(
+    env: &Arc<Env>,
+    work: &mut Work,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
     let timeout = env.config.broker.timeout();
     let publishing = amqp::connect(&env.config.broker, "worker publish").await?;
     let consuming = amqp::connect(&env.config.broker, "worker consume").await?;
@@ -121,10 +125,13 @@ pub(crate) async fn hold(env: &Arc<Env>, work: &mut Work, shutdown: &Cancellatio
     result
 }
 
+/// What one lane delivers; the end of its stream is an item, too.
+type Deliveries = BoxStream<'static, (Kind, Lane, Option<lapin::Result<Delivery>>)>;
+
 struct Session<'a> {
     env: &'a Arc<Env>,
     work: &'a mut Work,
-    deliveries: SelectAll<BoxStream<'static, (Kind, Lane, Option<lapin::Result<Delivery>>)>>,
+    deliveries: SelectAll<Deliveries>,
     buffer: Buffer<Waiting>,
     outcomes: Channel,
     pulses: Channel,
@@ -193,7 +200,11 @@ impl<'a> Session<'a> {
         self.work.outbox.publish(&self.outcomes, partitions, self.timeout, &self.confirms).await
     }
 
-    async fn on_confirm(&mut self, number: u64, confirmed: Result<(), amqp::PublishError>) -> anyhow::Result<()> {
+    async fn on_confirm(
+        &mut self,
+        number: u64,
+        confirmed: Result<(), amqp::PublishError>,
+    ) -> anyhow::Result<()> {
         confirmed.context("an outcome was not confirmed")?;
         self.work.outbox.confirmed(number, self.work.session, self.timeout).await?;
         Ok(())
@@ -207,7 +218,9 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<()> {
         let delivery = match delivery {
             Some(Ok(delivery)) => delivery,
-            Some(Err(error)) => return Err(error).with_context(|| format!("taking from {}", lane_queue(kind, lane))),
+            Some(Err(error)) => {
+                return Err(error).with_context(|| format!("taking from {}", lane_queue(kind, lane)));
+            }
             None => bail!("the broker cancelled the consumer of {}", lane_queue(kind, lane)),
         };
         crash::point("worker.after_delivery_before_run");
@@ -318,7 +331,8 @@ impl<'a> Session<'a> {
             holding: self.work.holding.iter().copied().collect(),
             draining,
         });
-        amqp::broadcast(&self.pulses, HEARTBEATS_EXCHANGE, "", &serde_json::to_vec(&pulse)?, self.timeout).await
+        amqp::broadcast(&self.pulses, HEARTBEATS_EXCHANGE, "", &serde_json::to_vec(&pulse)?, self.timeout)
+            .await
     }
 
     /// Takes nothing new, hands back what was not started, and waits for what runs; what is not done in time is handed back.
@@ -347,21 +361,21 @@ impl<'a> Session<'a> {
 }
 
 /// A lane that does not exist yet is the dispatcher's to declare: the session is built again until it is there.
-async fn consume(
-    env: &Env,
-    channel: &Channel,
-    kind: Kind,
-    lane: Lane,
-) -> anyhow::Result<BoxStream<'static, (Kind, Lane, Option<lapin::Result<Delivery>>)>> {
+async fn consume(env: &Env, channel: &Channel, kind: Kind, lane: Lane) -> anyhow::Result<Deliveries> {
     let prefetch = if lane == Lane::Alone { 1 } else { u16::try_from(env.permits).unwrap_or(u16::MAX) };
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let queue = lane_queue(kind, lane);
     let tag = format!("{}-{kind}-{lane}", env.id);
     let consumer = channel
-        .basic_consume(queue.as_str().into(), tag.as_str().into(), BasicConsumeOptions::default(), FieldTable::default())
+        .basic_consume(
+            queue.as_str().into(),
+            tag.as_str().into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
         .await
         .with_context(|| format!("consuming from {queue}; a collector declares it when it starts"))?;
-    // The end of the stream is an item, too: an end that nobody asked for ends the session.
+    // An end that nobody asked for ends the session.
     let ended = futures_util::stream::once(async { None });
     Ok(consumer.map(Some).chain(ended).map(move |delivery| (kind, lane, delivery)).boxed())
 }

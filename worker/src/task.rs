@@ -101,7 +101,9 @@ async fn cached<T: DeserializeOwned>(env: &Env, ticket: &Ticket, hash: &str) -> 
 }
 
 async fn remember<T: Serialize>(env: &Env, ticket: &Ticket, hash: &str, result: &T) {
-    if let (Some(time_to_live), Ok(json)) = (common::cache::time_to_live(ticket.kind), serde_json::to_vec(result)) {
+    if let (Some(time_to_live), Ok(json)) =
+        (common::cache::time_to_live(ticket.kind), serde_json::to_vec(result))
+    {
         env.cache.put(&cache_key(ticket, hash), &json, time_to_live).await;
     }
 }

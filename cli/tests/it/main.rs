@@ -1,6 +1,9 @@
 //! The whole fleet, tested from outside: real role processes on real servers that this program starts and stops itself.
 //! Every test has a database, a virtual host, a cache and blobs of its own, so all run in parallel.
 
+// A test program prints what it measures, and may panic.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used)]
+
 mod audio;
 mod bad_input;
 mod claims;

@@ -56,10 +56,8 @@ impl World {
             episode: None,
             failure: None,
         };
-        let mut world = World {
-            rows: Rows { podcasts: [(id, podcast)].into(), ..Rows::default() },
-            podcast: id,
-        };
+        let mut world =
+            World { rows: Rows { podcasts: [(id, podcast)].into(), ..Rows::default() }, podcast: id };
         world.add_task(Kind::Outline, 0, 0);
         world
     }
@@ -142,7 +140,9 @@ impl World {
                 raw(&OutlineResult { title: "T".into(), chapters: (0..2).map(plan).collect() })
             }
             Kind::Script => raw(&turns(2)),
-            Kind::Tts => raw(&SpeechResult { audio: "a".into(), samples: 1, lufs: None, true_peak_dbtp: -1.0 }),
+            Kind::Tts => {
+                raw(&SpeechResult { audio: "a".into(), samples: 1, lufs: None, true_peak_dbtp: -1.0 })
+            }
             Kind::Mix => raw(&MixResult {
                 audio: "m".into(),
                 cues: "c".into(),
@@ -192,11 +192,13 @@ impl World {
         }
         for (podcast, chapter, segments) in &changes.reopened {
             for task in self.rows.tasks.values_mut() {
-                if task.podcast_id == *podcast && task.kind == Kind::Tts && task.chapter == *chapter {
-                    if segments.contains(&task.segment) {
-                        task.state = State::Dispatched;
-                        task.attempt += 1;
-                    }
+                if task.podcast_id == *podcast
+                    && task.kind == Kind::Tts
+                    && task.chapter == *chapter
+                    && segments.contains(&task.segment)
+                {
+                    task.state = State::Dispatched;
+                    task.attempt += 1;
                 }
             }
         }
@@ -261,7 +263,11 @@ fn parts_are_accepted_in_order_and_only_from_the_current_attempt() {
     };
     assert_eq!(world.apply(&[part(&world, 0, false, 1)]).segments.len(), 2);
     assert_eq!(world.apply(&[part(&world, 0, false, 1)]).segments.len(), 0, "a part counts once");
-    assert_eq!(world.apply(&[part(&world, 1, false, 2)]).segments.len(), 0, "another attempt's part does not count");
+    assert_eq!(
+        world.apply(&[part(&world, 1, false, 2)]).segments.len(),
+        0,
+        "another attempt's part does not count"
+    );
     let changes = world.apply(&[part(&world, 1, true, 1)]);
     let numbers: Vec<i32> = changes.segments.iter().map(|segment| segment.segment).collect();
     assert_eq!(numbers, [2, 3], "turns go on after those accepted");

@@ -63,7 +63,11 @@ impl Audio {
             &[64, 80, 96, 112, 128, 160, 192]
         };
         if !allowed.contains(&self.bitrate_kbps) {
-            bail!("audio.bitrate_kbps is {}; at {} Hz use one of {allowed:?}", self.bitrate_kbps, self.sample_rate);
+            bail!(
+                "audio.bitrate_kbps is {}; at {} Hz use one of {allowed:?}",
+                self.bitrate_kbps,
+                self.sample_rate
+            );
         }
         if !(-30.0..=-9.0).contains(&self.target_lufs) {
             bail!("audio.target_lufs is {}; give a loudness from -30 to -9", self.target_lufs);
@@ -72,7 +76,10 @@ impl Audio {
             bail!("audio.max_true_peak_dbtp is {}; give a peak from -9 to 0", self.max_true_peak_dbtp);
         }
         if self.pauses.chapter_ms < 200 {
-            bail!("audio.pauses.chapter_ms is {}; give at least 200: chapters are joined in this silence", self.pauses.chapter_ms);
+            bail!(
+                "audio.pauses.chapter_ms is {}; give at least 200: chapters are joined in this silence",
+                self.pauses.chapter_ms
+            );
         }
         Ok(())
     }

@@ -83,7 +83,12 @@ pub struct Defaults {
 
 impl Default for Defaults {
     fn default() -> Self {
-        Defaults { outline: "extractive".into(), script: "extractive".into(), tts: "espeak".into(), mix: "builtin".into() }
+        Defaults {
+            outline: "extractive".into(),
+            script: "extractive".into(),
+            tts: "espeak".into(),
+            mix: "builtin".into(),
+        }
     }
 }
 
@@ -124,7 +129,10 @@ impl Engines {
         for kind in [Kind::Outline, Kind::Script, Kind::Tts] {
             let name = defaults.engine(kind);
             let Some(engine) = self.get(name) else {
-                bail!("defaults.{kind} is \"{name}\", but there is no [engines.{name}]; known: {:?}", self.0.keys());
+                bail!(
+                    "defaults.{kind} is \"{name}\", but there is no [engines.{name}]; known: {:?}",
+                    self.0.keys()
+                );
             };
             if !engine.kinds.contains(&kind) {
                 bail!("defaults.{kind} is \"{name}\", but engines.{name}.kinds does not list {kind}");
@@ -229,7 +237,9 @@ where
     }
     let words = match Either::deserialize(deserializer)? {
         Either::List(words) => words,
-        Either::Text(text) => text.split(',').map(|word| word.trim().to_owned()).filter(|w| !w.is_empty()).collect(),
+        Either::Text(text) => {
+            text.split(',').map(|word| word.trim().to_owned()).filter(|w| !w.is_empty()).collect()
+        }
     };
     words
         .into_iter()

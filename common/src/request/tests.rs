@@ -2,9 +2,13 @@ use super::*;
 
 fn config() -> Config {
     let mut config = Config::default();
-    config.engines.insert("espeak", serde_json::from_value(serde_json::json!({
-        "type": "espeak", "kinds": ["tts"], "languages": ["en", "ko"], "voices": ["f1", "m1", "f2"]
-    })).unwrap());
+    config.engines.insert(
+        "espeak",
+        serde_json::from_value(serde_json::json!({
+            "type": "espeak", "kinds": ["tts"], "languages": ["en", "ko"], "voices": ["f1", "m1", "f2"]
+        }))
+        .unwrap(),
+    );
     config.engines.insert("extractive", serde_json::from_value(serde_json::json!({
         "type": "extractive", "kinds": ["outline", "script"], "needs_source": true, "formats": ["dialogue", "monologue"]
     })).unwrap());
@@ -42,13 +46,25 @@ fn every_fault_names_its_field_the_reason_and_what_would_be_right() {
     refused(r#"{"source": {"text": "Hi."}, "language": "klingon!"}"#, "language", "not a language tag");
     refused(r#"{"source": {"text": "Hi."}, "language": "xx"}"#, "language", "cannot do");
     refused(r#"{"source": {"text": "你好。"}}"#, "language", "\"zh\"");
-    refused(r#"{"source": {"text": "Hi."}, "speakers": [{"name": "A", "voice": "x9"}]}"#, "speakers[0].voice", "f1, m1, f2");
-    refused(r#"{"source": {"text": "Hi."}, "speakers": [{"name": "A"}, {"name": "A"}]}"#, "speakers[1].name", "two speakers");
+    refused(
+        r#"{"source": {"text": "Hi."}, "speakers": [{"name": "A", "voice": "x9"}]}"#,
+        "speakers[0].voice",
+        "f1, m1, f2",
+    );
+    refused(
+        r#"{"source": {"text": "Hi."}, "speakers": [{"name": "A"}, {"name": "A"}]}"#,
+        "speakers[1].name",
+        "two speakers",
+    );
     refused(r#"{"source": {"text": "Hi."}, "deadline_seconds": 0}"#, "deadline_seconds", "it is 0");
     refused(r#"{"source": {"text": "Hi."}, "format": "debate"}"#, "format", "dialogue, monologue");
     refused(r#"{"source": {"text": "Hi."}, "format": "opera"}"#, "format", "unknown variant");
     refused(r#"{"source": {"url": "http://x"}}"#, "source.url", "not supported yet");
-    refused(r#"{"source": {"text": "Hi."}, "callback_url": "http://x"}"#, "callback_url", "not supported yet");
+    refused(
+        r#"{"source": {"text": "Hi."}, "callback_url": "http://x"}"#,
+        "callback_url",
+        "not supported yet",
+    );
     let long = format!(r#"{{"source": {{"text": "{}"}}}}"#, "a ".repeat(500_001));
     refused(&long, "source.text", "1000002 bytes");
 }
@@ -85,7 +101,8 @@ fn what_is_left_open_is_filled_in() {
     let voices: Vec<&str> = accepted.brief.speakers.iter().map(|speaker| speaker.voice.as_str()).collect();
     assert_eq!(voices, ["f1", "m1"]);
     let asked = r#"{"source": {"text": "Hi."}, "speakers": [{"name": "A"}, {"name": "B", "voice": "f1"}]}"#;
-    let voices: Vec<String> = try_accept(asked).unwrap().brief.speakers.into_iter().map(|s| s.voice).collect();
+    let voices: Vec<String> =
+        try_accept(asked).unwrap().brief.speakers.into_iter().map(|s| s.voice).collect();
     assert_eq!(voices, ["m1", "f1"], "a voice that was asked for is not given to another");
 }
 

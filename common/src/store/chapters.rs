@@ -188,7 +188,11 @@ pub async fn spoken_segments(
 }
 
 /// The mixed chapters of a podcast, in order: what the join needs.
-pub async fn mixed_chapters(tx: &Transaction<'_>, podcast_id: Uuid, generation: i32) -> anyhow::Result<Vec<JoinChapter>> {
+pub async fn mixed_chapters(
+    tx: &Transaction<'_>,
+    podcast_id: Uuid,
+    generation: i32,
+) -> anyhow::Result<Vec<JoinChapter>> {
     let select = tx
         .prepare_cached(
             "select title, mix from chapters where podcast_id = $1 and generation = $2 order by chapter",

@@ -43,7 +43,11 @@ pub async fn forget_dead_publishers(tx: &Transaction<'_>) -> anyhow::Result<u64>
 
 /// Gives up a lease at once, when the process leaves in order and everything is confirmed or recorded.
 pub async fn end_lease(tx: &Transaction<'_>, publisher: Uuid) -> anyhow::Result<()> {
-    tx.execute("update publishers set lease_until = now() - interval '1 second' where id = $1", &[&publisher]).await?;
+    tx.execute(
+        "update publishers set lease_until = now() - interval '1 second' where id = $1",
+        &[&publisher],
+    )
+    .await?;
     Ok(())
 }
 

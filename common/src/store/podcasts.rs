@@ -125,7 +125,11 @@ pub async fn insert(tx: &Transaction<'_>, new: &[NewPodcast]) -> anyhow::Result<
 }
 
 /// The podcast that an idempotency key already stands for: its id and the hash of its request.
-pub async fn by_idempotency_key(tx: &Transaction<'_>, tenant: &str, key: &str) -> anyhow::Result<Option<(Uuid, String)>> {
+pub async fn by_idempotency_key(
+    tx: &Transaction<'_>,
+    tenant: &str,
+    key: &str,
+) -> anyhow::Result<Option<(Uuid, String)>> {
     let select = tx
         .prepare_cached("select id, request_hash from podcasts where tenant = $1 and idempotency_key = $2")
         .await?;
@@ -134,9 +138,8 @@ pub async fn by_idempotency_key(tx: &Transaction<'_>, tenant: &str, key: &str) -
 
 /// The highest virtual finish time that a tenant has been given, to go on from.
 pub async fn last_rank(tx: &Transaction<'_>, tenant: &str) -> anyhow::Result<Option<i64>> {
-    let select = tx
-        .prepare_cached("select rank from podcasts where tenant = $1 order by id desc limit 1")
-        .await?;
+    let select =
+        tx.prepare_cached("select rank from podcasts where tenant = $1 order by id desc limit 1").await?;
     Ok(tx.query_opt(&select, &[&tenant]).await?.map(|row| row.get(0)))
 }
 
@@ -219,7 +222,9 @@ pub async fn save(tx: &Transaction<'_>, podcasts: &[&Podcast]) -> anyhow::Result
 /// Podcasts whose deadline has passed while they were running.
 pub async fn overdue(tx: &Transaction<'_>, limit: i64) -> anyhow::Result<Vec<Uuid>> {
     let select = tx
-        .prepare_cached("select id from podcasts where state = 'running' and deadline < now() order by deadline limit $1")
+        .prepare_cached(
+            "select id from podcasts where state = 'running' and deadline < now() order by deadline limit $1",
+        )
         .await?;
     Ok(tx.query(&select, &[&limit]).await?.into_iter().map(|row| row.get(0)).collect())
 }

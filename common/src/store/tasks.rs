@@ -190,7 +190,8 @@ pub async fn lock(tx: &Transaction<'_>, podcast_ids: &[Uuid], ids: &[Uuid]) -> a
     rows.iter()
         .map(|row| {
             let (kind, lane): (&str, &str) = (row.try_get("kind")?, row.try_get("lane")?);
-            let budget = |name| row.try_get::<_, i16>(name).map(|used| u16::try_from(used).unwrap_or(u16::MAX));
+            let budget =
+                |name| row.try_get::<_, i16>(name).map(|used| u16::try_from(used).unwrap_or(u16::MAX));
             Ok(Task {
                 podcast_id: row.try_get("podcast_id")?,
                 id: row.try_get("id")?,
@@ -243,7 +244,8 @@ pub async fn finish(tx: &Transaction<'_>, finished: &[Finished]) -> anyhow::Resu
     podcasts.sort_unstable();
     podcasts.dedup();
     let ids: Vec<Uuid> = finished.iter().map(|f| f.id).collect();
-    let results: Vec<Option<Json<&Box<RawValue>>>> = finished.iter().map(|f| f.result.as_ref().map(Json)).collect();
+    let results: Vec<Option<Json<&Box<RawValue>>>> =
+        finished.iter().map(|f| f.result.as_ref().map(Json)).collect();
     tx.execute(&update, &[&podcasts, &ids, &results]).await?;
     Ok(())
 }
@@ -293,9 +295,16 @@ pub async fn change(tx: &Transaction<'_>, moved: &[Moved]) -> anyhow::Result<()>
 }
 
 /// Records how many parts of a locked script task are accepted, and the turns in them.
-pub async fn accept_parts(tx: &Transaction<'_>, podcast_id: Uuid, id: Uuid, parts: i32, turns: i32) -> anyhow::Result<()> {
-    let update =
-        tx.prepare_cached("update tasks set parts = $3, turns = $4 where podcast_id = $1 and id = $2").await?;
+pub async fn accept_parts(
+    tx: &Transaction<'_>,
+    podcast_id: Uuid,
+    id: Uuid,
+    parts: i32,
+    turns: i32,
+) -> anyhow::Result<()> {
+    let update = tx
+        .prepare_cached("update tasks set parts = $3, turns = $4 where podcast_id = $1 and id = $2")
+        .await?;
     tx.execute(&update, &[&podcast_id, &id, &parts, &turns]).await?;
     Ok(())
 }
@@ -318,9 +327,16 @@ pub async fn reopen_speech(
 }
 
 /// Deletes the waiting `mix` task of a chapter that is not full any more; it is inserted anew when it is.
-pub async fn withdraw_mix(tx: &Transaction<'_>, podcast_id: Uuid, generation: i32, chapter: i32) -> anyhow::Result<()> {
+pub async fn withdraw_mix(
+    tx: &Transaction<'_>,
+    podcast_id: Uuid,
+    generation: i32,
+    chapter: i32,
+) -> anyhow::Result<()> {
     let delete = tx
-        .prepare_cached("delete from tasks where podcast_id = $1 and generation = $2 and kind = 'mix' and chapter = $3")
+        .prepare_cached(
+            "delete from tasks where podcast_id = $1 and generation = $2 and kind = 'mix' and chapter = $3",
+        )
         .await?;
     tx.execute(&delete, &[&podcast_id, &generation, &chapter]).await?;
     Ok(())
@@ -338,7 +354,11 @@ pub async fn put_away(tx: &Transaction<'_>, podcast_ids: &[Uuid], into: State) -
 }
 
 /// A task's input, for its dead letter.
-pub async fn input(tx: &Transaction<'_>, podcast_id: Uuid, id: Uuid) -> anyhow::Result<Option<Box<RawValue>>> {
+pub async fn input(
+    tx: &Transaction<'_>,
+    podcast_id: Uuid,
+    id: Uuid,
+) -> anyhow::Result<Option<Box<RawValue>>> {
     let select = tx.prepare_cached("select input from tasks where podcast_id = $1 and id = $2").await?;
     Ok(tx.query_opt(&select, &[&podcast_id, &id]).await?.map(|row| row.get::<_, Json<Box<RawValue>>>(0).0))
 }

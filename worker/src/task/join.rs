@@ -30,8 +30,9 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
     let segments = input.chapters.iter().map(|chapter| chapter.mix.segments).sum();
     let blobs = env.blobs.clone();
     let joining = tokio::task::spawn_blocking(move || join(&blobs, &input, chapters));
-    let (joined, measured, file) =
-        joining.await.map_err(|error| Failure::transient("joining the episode panicked").because(error))??;
+    let (joined, measured, file) = joining
+        .await
+        .map_err(|error| Failure::transient("joining the episode panicked").because(error))??;
     let episode = Episode {
         audio: key("mp3"),
         transcript_vtt: key("vtt"),
@@ -65,7 +66,8 @@ async fn chapters(env: &Env, input: &JoinInput) -> Result<Vec<Chapter>, Failure>
     let mut chapters = Vec::with_capacity(input.chapters.len());
     for chapter in &input.chapters {
         let bytes = env.blobs.get(&chapter.mix.cues).await?;
-        let cues: Vec<Cue> = serde_json::from_slice(&bytes).context("the cues of a chapter cannot be read")?;
+        let cues: Vec<Cue> =
+            serde_json::from_slice(&bytes).context("the cues of a chapter cannot be read")?;
         chapters.push(Chapter { title: chapter.title.clone(), frames: chapter.mix.frames, cues });
     }
     Ok(chapters)

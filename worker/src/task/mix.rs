@@ -77,7 +77,9 @@ fn pause_ms(settings: &Audio, pause: Pause) -> u32 {
 /// A segment that is gone or damaged is named, so that it is spoken again.
 fn failure(input: &MixInput, error: MixError) -> Failure {
     let missing = match &error {
-        MixError::Unreadable { segment, source } if source.kind() == std::io::ErrorKind::NotFound => Some(*segment),
+        MixError::Unreadable { segment, source } if source.kind() == std::io::ErrorKind::NotFound => {
+            Some(*segment)
+        }
         MixError::Changed { segment, .. } => Some(*segment),
         _ => None,
     };

@@ -21,7 +21,10 @@ pub(super) async fn run(ticket: &Ticket) -> Result<Done, Failure> {
                 source: None,
                 budget: 0,
             };
-            Done::new(&OutlineResult { title: "Noop".into(), chapters: (0..CHAPTERS).map(chapter).collect() }, 0)
+            Done::new(
+                &OutlineResult { title: "Noop".into(), chapters: (0..CHAPTERS).map(chapter).collect() },
+                0,
+            )
         }
         Kind::Script => {
             let turn = |index| Turn { speaker: 0, text: format!("Segment {index}."), pause: Pause::Turn };

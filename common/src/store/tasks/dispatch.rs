@@ -87,7 +87,9 @@ pub async fn mark_dispatched(
 /// Makes scheduled tasks ready whose time has come.
 pub async fn promote_due(tx: &Transaction<'_>) -> anyhow::Result<u64> {
     let update = tx
-        .prepare_cached("update tasks set state = 'ready', run_at = null where state = 'scheduled' and run_at <= now()")
+        .prepare_cached(
+            "update tasks set state = 'ready', run_at = null where state = 'scheduled' and run_at <= now()",
+        )
         .await?;
     Ok(tx.execute(&update, &[]).await?)
 }
@@ -95,7 +97,9 @@ pub async fn promote_due(tx: &Transaction<'_>) -> anyhow::Result<u64> {
 /// Of each lane, how many tasks are on their way. Lanes are shallow, so this counts few rows.
 pub async fn in_flight(tx: &Transaction<'_>) -> anyhow::Result<Vec<(Kind, Lane, u32)>> {
     let select = tx
-        .prepare_cached("select kind, lane, count(*) from tasks where state = 'dispatched' group by kind, lane")
+        .prepare_cached(
+            "select kind, lane, count(*) from tasks where state = 'dispatched' group by kind, lane",
+        )
         .await?;
     let rows = tx.query(&select, &[]).await?;
     rows.iter()

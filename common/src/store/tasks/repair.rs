@@ -30,7 +30,8 @@ pub async fn unpublished(tx: &Transaction<'_>, publisher: Uuid, seqs: &[i64]) ->
 
 /// Tasks beyond the last checkpoint of publishers whose leases are over.
 pub async fn of_dead_publishers(tx: &Transaction<'_>) -> anyhow::Result<u64> {
-    let any_dead = tx.prepare_cached("select exists (select from publishers where lease_until < now())").await?;
+    let any_dead =
+        tx.prepare_cached("select exists (select from publishers where lease_until < now())").await?;
     if !tx.query_one(&any_dead, &[]).await?.get::<_, bool>(0) {
         return Ok(0);
     }

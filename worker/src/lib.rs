@@ -1,7 +1,7 @@
 //! A worker: takes tickets from its lanes, does them with its engines, and publishes their outcomes. It holds no database
 //! connection: it needs the broker, the cache, the blobs and its engines.
 //!
-//! Read in this order: [`session`] (the loop), [`buffer`] (which ticket next), [`run`] (one ticket), [`task`] (what each kind
+//! Read in this order: [`session`] (the loop), [`buffer`] (which ticket next), [`mod@run`] (one ticket), [`task`] (what each kind
 //! does), [`outbox`] (an outcome is confirmed before its ticket is acked).
 
 pub mod audio;

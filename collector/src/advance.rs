@@ -398,7 +398,18 @@ impl Step<'_> {
             (PodcastState::Running, Verdict::Dead { budgets }) => {
                 moved.state = State::Dead;
                 moved.budgets = budgets;
-                self.give_up(task, class, &error);
+                // Would there have been another attempt, had there been time? Then it is the deadline that ended the podcast.
+                let in_time =
+                    policy::decide(self.policy, failed, task.budgets, self.now, Timestamp::MAX, jitter);
+                if matches!(in_time, Verdict::Retry { .. }) {
+                    let message = format!(
+                        "the deadline {deadline} passed before the podcast was finished; the last attempt: {}",
+                        error.message
+                    );
+                    self.give_up(task, Class::Expired, &ErrorReport { message, ..error });
+                } else {
+                    self.give_up(task, class, &error);
+                }
             }
             (PodcastState::Failed, _) => moved.state = State::Held,
             (PodcastState::Completed | PodcastState::Cancelled, _) => moved.state = State::Cancelled,

@@ -366,3 +366,14 @@ fn an_unreadable_result_is_a_failed_attempt_not_a_panic() {
         assert_eq!(world.apply(&[outcome]).moved[0].state, State::Scheduled);
     }
 }
+
+#[test]
+fn a_failure_that_leaves_no_time_for_another_attempt_is_the_deadlines() {
+    let mut world = World::new();
+    world.rows.podcasts.get_mut(&world.podcast).unwrap().deadline = Timestamp::now();
+    let mut late = world.outcome(Kind::Outline, 0, 0, Class::Timeout);
+    late.error = Some(report("no answer".into()));
+    assert_eq!(world.apply(&[late]).dead[0].class, Class::Expired);
+    let failure = world.podcast().failure.clone().unwrap();
+    assert!(failure.error.message.contains("deadline") && failure.error.message.contains("no answer"));
+}

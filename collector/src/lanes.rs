@@ -43,17 +43,16 @@ pub(crate) async fn prepare(connection: &Connection, store: &Store, timeout: Dur
     Ok(())
 }
 
-/// Of these lanes, those that exist and are empty. A missing one is an error: the session is rebuilt, which declares it.
+/// The lanes that are empty. A missing one is an error: the session is rebuilt, which declares it.
 pub(crate) async fn empty_ones(
     connection: &Connection,
-    lanes: &[(Kind, Lane)],
     timeout: Duration,
 ) -> anyhow::Result<Vec<(Kind, Lane)>> {
     let mut empty = Vec::new();
-    for (kind, lane) in lanes {
-        let queue = lane_queue(*kind, *lane);
+    for (kind, lane) in Kind::ALL.into_iter().flat_map(|kind| Lane::ALL.map(|lane| (kind, lane))) {
+        let queue = lane_queue(kind, lane);
         match look(connection, &queue, timeout).await? {
-            Found::Messages(0) => empty.push((*kind, *lane)),
+            Found::Messages(0) => empty.push((kind, lane)),
             Found::Messages(_) => {}
             Found::Missing => anyhow::bail!("the queue {queue} was deleted"),
         }

@@ -170,7 +170,9 @@ impl<'a> Session<'a> {
         let tx = client.transaction().await?;
         let mut suspects = repair::lanes_with_old_tickets(&tx).await?;
         tx.commit().await?;
-        suspects = lanes::empty_ones(self.consuming, &suspects, self.timeout).await?;
+        // All of them are looked at: workers cannot consume from a lane that was deleted while it was idle.
+        let empty = lanes::empty_ones(self.consuming, self.timeout).await?;
+        suspects.retain(|lane| empty.contains(lane));
         if suspects.is_empty() {
             Ok(())
         } else {
@@ -228,7 +230,7 @@ impl<'a> Session<'a> {
             Ok(decoded) if decoded.unreadable.is_empty() => {
                 batch.bytes += delivery.data.len();
                 batch.outcomes.extend(decoded.items);
-                batch.last = Some(delivery);
+                batch.deliveries.push(delivery);
                 Ok(())
             }
             Ok(decoded) => {
@@ -271,10 +273,11 @@ impl<'a> Session<'a> {
             self.tell(committed?).await?;
         }
         crash::point("collector.after_publish_before_ack");
-        match batch.last {
-            Some(delivery) => amqp::ack(&delivery.acker, true, self.timeout).await,
-            None => Ok(()),
+        // One by one: with several partitions, deliveries of one channel need not be taken in the order of their tags.
+        for delivery in &batch.deliveries {
+            amqp::ack(&delivery.acker, false, self.timeout).await?;
         }
+        Ok(())
     }
 
     async fn tell(&mut self, committed: Committed) -> anyhow::Result<()> {
@@ -313,8 +316,7 @@ impl<'a> Session<'a> {
 struct Batch {
     outcomes: Vec<Outcome>,
     bytes: usize,
-    /// Acking it acks all before it.
-    last: Option<Delivery>,
+    deliveries: Vec<Delivery>,
 }
 
 /// Bounds a transaction as seen from here; the server's own limit for a statement is shorter.

@@ -145,8 +145,14 @@ pub(crate) async fn a_deleted_lane_comes_back(servers: &Arc<Servers>) -> anyhow:
     fleet.until_count(SPOKEN, |spoken| spoken >= 4).await?;
     let own = fleet.own.as_ref().context("own servers")?;
     own.rabbitmq.delete_queue(&fleet.vhost, "podfleet.tts.normal.v1").await?;
+    // An idle one, too, which holds nothing that anybody would miss.
+    own.rabbitmq.delete_queue(&fleet.vhost, "podfleet.tts.low.v1").await?;
     fleet.completed(&id).await?;
     expect_every_number_once(&fleet, &id).await?;
+    let mut low = numbered_article(1, 2);
+    low["priority"] = serde_json::json!("low");
+    let id = fleet.submit(&low).await?;
+    fleet.completed(&id).await?;
     fleet.at_rest().await?;
     fleet.stop().await
 }

@@ -1,7 +1,7 @@
 //! Many tasks, many processes.
 
 use anyhow::{Context, ensure};
-use common::store::tasks::dispatch::TAKE_READY;
+use common::store::tasks::dispatch::{PROMOTE_DUE, TAKE_READY};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) async fn a_million_waiting_tasks_are_not_read(servers: &Arc<Servers>)
     for query in [
         TAKE_READY.replace("$1", "'tts'").replace("$2", "'normal'").replace("$3", "-9223372036854775808").replace("$4", "100"),
         "select exists (select from tasks t where t.state = 'ready' and t.kind = 'tts' and t.lane = 'normal')".to_owned(),
-        "update tasks set state = 'ready', run_at = null where state = 'scheduled' and run_at <= now()".to_owned(),
+        PROMOTE_DUE.to_owned(),
         "select kind, lane, count(*) from tasks where state = 'dispatched' group by kind, lane".to_owned(),
     ] {
         let plan = fleet.query(&format!("explain (analyze, format json) {query}")).await?;

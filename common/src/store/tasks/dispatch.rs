@@ -84,15 +84,19 @@ pub async fn mark_dispatched(
     Ok(())
 }
 
-/// Makes scheduled tasks ready whose time has come.
+/// Makes scheduled tasks ready whose time has come. Those that a commit holds come with the next look: this waits for no lock.
 pub async fn promote_due(tx: &Transaction<'_>) -> anyhow::Result<u64> {
-    let update = tx
-        .prepare_cached(
-            "update tasks set state = 'ready', run_at = null where state = 'scheduled' and run_at <= now()",
-        )
-        .await?;
+    let update = tx.prepare_cached(PROMOTE_DUE).await?;
     Ok(tx.execute(&update, &[]).await?)
 }
+
+/// What [`promote_due`] runs.
+pub const PROMOTE_DUE: &str =
+    "with due as (select podcast_id, id from tasks where state = 'scheduled' and run_at <= now()
+                  limit 1000 for update skip locked)
+     update tasks set state = 'ready', run_at = null
+     where podcast_id = any(array(select podcast_id from due)) and id = any(array(select id from due))
+           and state = 'scheduled'";
 
 /// Of each lane, how many tasks are on their way. Lanes are shallow, so this counts few rows.
 pub async fn in_flight(tx: &Transaction<'_>) -> anyhow::Result<Vec<(Kind, Lane, u32)>> {

@@ -168,6 +168,9 @@ impl Step<'_> {
 
     /// Marks the task done; its result is kept where a later task is built from it.
     fn finish(&mut self, task: &Task, keep_result: bool) {
+        // A failure of the same task earlier in this batch (it was interrupted, and finished all the same) must not be written
+        // over its success: the task would run again and count twice.
+        self.changes.moved.retain(|moved| moved.id != task.id);
         let result: Option<Box<RawValue>> = if keep_result { self.outcome.result.clone() } else { None };
         self.changes.finished.push(Finished { podcast_id: task.podcast_id, id: task.id, result });
         self.leave_lane(task);

@@ -377,3 +377,16 @@ fn a_failure_that_leaves_no_time_for_another_attempt_is_the_deadlines() {
     let failure = world.podcast().failure.clone().unwrap();
     assert!(failure.error.message.contains("deadline") && failure.error.message.contains("no answer"));
 }
+
+#[test]
+fn a_success_after_an_interruption_in_the_same_batch_is_the_only_thing_written() {
+    for class in [Class::Interrupted, Class::Transient, Class::Returned] {
+        let mut world = World::new();
+        let batch = [world.outcome(Kind::Outline, 0, 0, class), world.success(Kind::Outline, 0, 0)];
+        let changes = world.apply(&batch);
+        assert_eq!((changes.finished.len(), changes.moved.len()), (1, 0), "{class}");
+        let batch = [world.success(Kind::Outline, 0, 0), world.outcome(Kind::Outline, 0, 0, class)];
+        let changes = world.apply(&batch);
+        assert_eq!((changes.finished.len(), changes.moved.len()), (0, 0), "{class}");
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use common::config::{Config, EngineType};
-use common::private::{DataLock, PrivateServers, ports};
+use common::private::{DataLock, MissingPrograms, PrivateServers, ports};
 use common::store;
 use reqwest::Url;
 
@@ -223,15 +223,17 @@ fn check_speech(config: &Config) -> anyhow::Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = || std::env::split_paths(&path).any(|folder| folder.join(PROGRAM).is_file());
     if engine.is_some_and(|engine| engine.r#type == EngineType::Espeak) && !found() {
-        return Err(Failure::MissingProgram(format!("{PROGRAM} was not found; run `make setup`")).into());
+        return Err(Failure::MissingProgram(MissingPrograms(vec![PROGRAM]).to_string()).into());
     }
     Ok(())
 }
 
-/// The private servers say which programs are missing in a sentence that ends with what to do.
+/// Has an exit code of its own.
 fn missing_program(error: anyhow::Error) -> anyhow::Error {
-    let text = error.to_string();
-    if text.ends_with("not found; run `make setup`") { Failure::MissingProgram(text).into() } else { error }
+    match error.downcast_ref::<MissingPrograms>() {
+        Some(missing) => Failure::MissingProgram(missing.to_string()).into(),
+        None => error,
+    }
 }
 
 fn broker_address(url: &str) -> anyhow::Result<Address> {

@@ -73,8 +73,8 @@ pub struct Changes {
     pub segments: Vec<NewSegment>,
     pub next: Vec<Next>,
     pub dead: Vec<Dead>,
-    /// Podcast, chapter and the segments of it that are spoken again.
-    pub reopened: Vec<(Uuid, i32, Vec<i32>)>,
+    /// Podcast, generation and chapter of mixes whose chapter is not full any more: they are inserted anew when it is.
+    pub withdrawn: Vec<(Uuid, i32, i32)>,
     pub touched_podcasts: BTreeSet<Uuid>,
     pub touched_chapters: BTreeSet<(Uuid, i32, i32)>,
     /// Podcasts that ended with these outcomes.
@@ -172,7 +172,7 @@ impl Step<'_> {
         // over its success: the task would run again and count twice.
         self.changes.moved.retain(|moved| moved.id != task.id);
         let result: Option<Box<RawValue>> = if keep_result { self.outcome.result.clone() } else { None };
-        self.changes.finished.push(Finished { podcast_id: task.podcast_id, id: task.id, result });
+        self.changes.finished.push(Finished { id: task.id, result });
         self.leave_lane(task);
         if let Some(task) = self.rows.tasks.get_mut(&task.id) {
             task.state = State::Done;
@@ -371,13 +371,19 @@ impl Step<'_> {
             return;
         }
         self.leave_lane(task);
-        let Some(podcast) = self.rows.podcasts.get(&task.podcast_id) else { return };
-        let state_of_podcast = podcast.state;
-        let (deadline, running) = (podcast.deadline, state_of_podcast == PodcastState::Running);
+        let running =
+            self.rows.podcasts.get(&task.podcast_id).is_some_and(|p| p.state == PodcastState::Running);
         if running && task.kind == Kind::Mix && !error.missing_segments.is_empty() {
-            self.speak_again(task, &error);
-            return;
+            self.speak_again(task, &error, jitter);
+        } else {
+            self.retry_or_give_up(task, class, error, jitter);
         }
+    }
+
+    /// What the policy says while the podcast runs; out of the way when it has ended.
+    fn retry_or_give_up(&mut self, task: &Task, class: Class, error: ErrorReport, jitter: f64) {
+        let Some(podcast) = self.rows.podcasts.get(&task.podcast_id) else { return };
+        let (state_of_podcast, deadline) = (podcast.state, podcast.deadline);
         let failed = Failed { class, retry_after: error.retry_after(), alone: task.lane == Lane::Alone };
         let verdict = policy::decide(self.policy, failed, task.budgets, self.now, deadline, jitter);
         let mut moved = Moved {
@@ -419,6 +425,7 @@ impl Step<'_> {
         }
         if let Some(task) = self.rows.tasks.get_mut(&task.id) {
             task.state = moved.state;
+            task.budgets = moved.budgets;
         }
         self.changes.moved.push(moved);
     }
@@ -433,21 +440,38 @@ impl Step<'_> {
         }
     }
 
-    /// A mix that cannot read a segment's audio is withdrawn, and the segment is spoken again.
-    fn speak_again(&mut self, task: &Task, error: &ErrorReport) {
-        let mut segments = error.missing_segments.clone();
-        segments.sort_unstable();
-        segments.dedup();
-        let lost = to_i32(segments.len());
-        if let Some(podcast) = self.rows.podcasts.get_mut(&task.podcast_id) {
+    /// A mix that cannot read a segment's audio is withdrawn, and the segment is spoken again; that costs the segment's budget,
+    /// so that audio which never arrives (a blob store that is not shared, say) ends the podcast with this reason.
+    fn speak_again(&mut self, mix: &Task, error: &ErrorReport, jitter: f64) {
+        self.rows.tasks.remove(&mix.id);
+        self.changes.withdrawn.push((mix.podcast_id, mix.generation, mix.chapter));
+        let missing = |task: &&Task| {
+            let chapter = (task.podcast_id, task.generation, task.chapter);
+            chapter == (mix.podcast_id, mix.generation, mix.chapter)
+                && task.kind == Kind::Tts
+                && task.state == State::Done
+                && error.missing_segments.contains(&task.segment)
+        };
+        let speeches: Vec<Task> = self.rows.tasks.values().filter(missing).cloned().collect();
+        let lost = to_i32(speeches.len());
+        if let Some(podcast) = self.rows.podcasts.get_mut(&mix.podcast_id) {
             podcast.segments_done -= lost;
             self.changes.touched_podcasts.insert(podcast.id);
         }
-        if let Some(chapter) = self.chapter(task) {
+        if let Some(chapter) = self.chapter(mix) {
             chapter.segments_done -= lost;
         }
-        self.changes.reopened.push((task.podcast_id, task.chapter, segments));
-        self.rows.tasks.remove(&task.id);
+        for speech in speeches {
+            let error = ErrorReport {
+                message: format!(
+                    "the audio of segment {} could not be mixed: {}",
+                    speech.segment, error.message
+                ),
+                chain: error.chain.clone(),
+                ..ErrorReport::default()
+            };
+            self.retry_or_give_up(&speech, Class::Transient, error, jitter);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use common::store::{Transaction, chapters, fleet};
 use common::wire::{Hint, Outcome};
 use common::work::{JoinInput, Kind, MixInput};
 use deadpool_postgres::Client;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -66,9 +67,17 @@ async fn transaction(
     write_tasks(&tx, &rows, batch, &changes).await?;
     let mut new = following_tasks(env, &tx, &rows, &changes).await?;
     let unlocked = place(env, window, &mut new, reserved);
-    let inserted: BTreeSet<Uuid> = tasks::insert(&tx, &new, env.ledger.id).await?.into_iter().collect();
     write_ends(&tx, &rows, &changes).await?;
-    let hints = write_podcasts(&tx, &mut rows, &changes).await?;
+    let checkpoint = env.ledger.checkpoint();
+    // Polled together, statements travel together and are done in this order: a commit costs few round trips.
+    let (inserted, hints, _, ()) = tokio::try_join!(
+        biased;
+        tasks::insert(&tx, &new, env.ledger.id),
+        write_podcasts(&tx, &mut rows, &changes),
+        tasks::repair::unpublished(&tx, env.ledger.id, &checkpoint.failed),
+        fleet::checkpoint(&tx, env.ledger.id, "collector", &checkpoint),
+    )?;
+    let inserted: BTreeSet<Uuid> = inserted.into_iter().collect();
     let mut outgoing: Vec<Outgoing> = Vec::with_capacity(unlocked.len());
     for out in unlocked {
         if inserted.contains(&out.ticket.task) {
@@ -78,27 +87,39 @@ async fn transaction(
         }
     }
     outgoing.extend(sweep::dispatch_waiting(env, &tx, window, reserved).await?);
-    let checkpoint = env.ledger.checkpoint();
-    tasks::repair::unpublished(&tx, env.ledger.id, &checkpoint.failed).await?;
-    fleet::checkpoint(&tx, env.ledger.id, "collector", &checkpoint).await?;
     crash::point("collector.before_commit");
     tx.commit().await?;
     crash::point("collector.after_commit_before_publish");
     Ok(Committed { outgoing, hints, checkpoint })
 }
 
+/// Mixes that could not read the audio of some segments: these are spoken again.
+fn missing_audio(batch: &[Outcome]) -> impl Iterator<Item = (&Outcome, &[i32])> {
+    batch
+        .iter()
+        .filter(|outcome| outcome.kind == Kind::Mix)
+        .filter_map(|outcome| Some((outcome, outcome.error.as_ref()?.missing_segments.as_slice())))
+        .filter(|(_, missing)| !missing.is_empty())
+}
+
 /// Locks podcasts by id, then tasks by id, as every transaction does.
 async fn lock(tx: &Transaction<'_>, batch: &[Outcome]) -> anyhow::Result<Rows> {
     let podcast_ids: Vec<Uuid> =
         batch.iter().map(|o| o.podcast).collect::<BTreeSet<_>>().into_iter().collect();
-    let task_ids: Vec<Uuid> = batch.iter().map(|o| o.task).collect::<BTreeSet<_>>().into_iter().collect();
-    let podcasts = podcasts::lock(tx, &podcast_ids).await?;
-    let tasks = tasks::lock(tx, &podcast_ids, &task_ids).await?;
-    let chapters = if batch.iter().any(|o| matches!(o.kind, Kind::Script | Kind::Tts | Kind::Mix)) {
-        chapters::of_podcasts(tx, &podcast_ids).await?
-    } else {
-        Vec::new()
-    };
+    let mut task_ids: BTreeSet<Uuid> = batch.iter().map(|o| o.task).collect();
+    for (outcome, missing) in missing_audio(batch) {
+        task_ids.extend(tasks::speeches_of_chapter(tx, outcome.podcast, outcome.task, missing).await?);
+    }
+    let task_ids: Vec<Uuid> = task_ids.into_iter().collect();
+    let of_chapters = |o: &Outcome| matches!(o.kind, Kind::Script | Kind::Tts | Kind::Mix);
+    let with_chapters = if batch.iter().any(of_chapters) { podcast_ids.as_slice() } else { &[] };
+    // Sent at once, done in this order: the chapters are read when their podcasts are locked.
+    let (podcasts, tasks, chapters) = tokio::try_join!(
+        biased;
+        podcasts::lock(tx, &podcast_ids),
+        tasks::lock(tx, &task_ids),
+        chapters::of_podcasts(tx, with_chapters),
+    )?;
     Ok(Rows {
         podcasts: podcasts.into_iter().map(|podcast| (podcast.id, podcast)).collect(),
         tasks: tasks.into_iter().map(|task| (task.id, task)).collect(),
@@ -121,24 +142,26 @@ async fn write_tasks(
             Some(NewAttempt { outcome, principal: &task.principal, engine: &task.engine })
         })
         .collect();
-    attempts::insert(tx, &attempts).await?;
-    tasks::finish(tx, &changes.finished).await?;
-    tasks::change(tx, &changes.moved).await?;
-    for (task, parts, turns) in &changes.parts {
-        if let Some(row) = rows.tasks.get(task) {
-            tasks::accept_parts(tx, row.podcast_id, *task, *parts, *turns).await?;
-        }
+    for (podcast, generation, chapter) in &changes.withdrawn {
+        tasks::withdraw_mix(tx, *podcast, *generation, *chapter).await?;
     }
-    for (podcast, chapter, segments) in &changes.reopened {
-        if let Some(podcast) = rows.podcasts.get(podcast) {
-            tasks::withdraw_mix(tx, podcast.id, podcast.generation, *chapter).await?;
-            tasks::reopen_speech(tx, podcast.id, podcast.generation, *chapter, segments).await?;
-        }
-    }
-    chapters::insert(tx, &changes.chapters).await?;
-    chapters::insert_segments(tx, &changes.segments).await?;
     let touched: Vec<_> = changes.touched_chapters.iter().filter_map(|key| rows.chapters.get(key)).collect();
-    chapters::save(tx, &touched).await
+    let parts = changes
+        .parts
+        .iter()
+        .filter_map(|(task, parts, turns)| Some((rows.tasks.get(task)?.podcast_id, *task, *parts, *turns)))
+        .map(|(podcast, task, parts, turns)| tasks::accept_parts(tx, podcast, task, parts, turns));
+    tokio::try_join!(
+        biased;
+        attempts::insert(tx, &attempts),
+        tasks::finish(tx, &changes.finished),
+        tasks::change(tx, &changes.moved),
+        try_join_all(parts),
+        chapters::insert(tx, &changes.chapters),
+        chapters::insert_segments(tx, &changes.segments),
+        chapters::save(tx, &touched),
+    )?;
+    Ok(())
 }
 
 /// Builds the tasks that have become possible. The inputs of mixes and joins are read back from the rows just written.
@@ -148,32 +171,38 @@ async fn following_tasks(
     rows: &Rows,
     changes: &Changes,
 ) -> anyhow::Result<Vec<NewTask>> {
-    let mut new = Vec::with_capacity(changes.next.len());
-    for next in &changes.next {
-        let (Next::Script { podcast, .. }
-        | Next::Speech { podcast, .. }
-        | Next::Mix { podcast, .. }
-        | Next::Join { podcast }) = next;
-        let Some(podcast) = rows.podcasts.get(podcast) else { continue };
-        new.push(match next {
-            Next::Script { chapter, input, .. } => {
-                plan::task(podcast, &env.config, Kind::Script, (*chapter, 0), input)?
-            }
-            Next::Speech { chapter, segment, input, .. } => {
-                plan::task(podcast, &env.config, Kind::Tts, (*chapter, *segment), input)?
-            }
-            Next::Mix { chapter, .. } => {
-                let segments =
-                    chapters::spoken_segments(tx, podcast.id, podcast.generation, *chapter).await?;
-                plan::task(podcast, &env.config, Kind::Mix, (*chapter, 0), &MixInput { segments })?
-            }
-            Next::Join { .. } => {
-                let input = join_input(tx, podcast).await?;
-                plan::task(podcast, &env.config, Kind::Join, (0, 0), &input)?
-            }
-        });
-    }
-    Ok(new)
+    let new = changes.next.iter().map(|next| following_task(env, tx, rows, next));
+    Ok(try_join_all(new).await?.into_iter().flatten().collect())
+}
+
+async fn following_task(
+    env: &Env,
+    tx: &Transaction<'_>,
+    rows: &Rows,
+    next: &Next,
+) -> anyhow::Result<Option<NewTask>> {
+    let (Next::Script { podcast, .. }
+    | Next::Speech { podcast, .. }
+    | Next::Mix { podcast, .. }
+    | Next::Join { podcast }) = next;
+    let Some(podcast) = rows.podcasts.get(podcast) else { return Ok(None) };
+    let task = match next {
+        Next::Script { chapter, input, .. } => {
+            plan::task(podcast, &env.config, Kind::Script, (*chapter, 0), input)
+        }
+        Next::Speech { chapter, segment, input, .. } => {
+            plan::task(podcast, &env.config, Kind::Tts, (*chapter, *segment), input)
+        }
+        Next::Mix { chapter, .. } => {
+            let segments = chapters::spoken_segments(tx, podcast.id, podcast.generation, *chapter).await?;
+            plan::task(podcast, &env.config, Kind::Mix, (*chapter, 0), &MixInput { segments })
+        }
+        Next::Join { .. } => {
+            let input = join_input(tx, podcast).await?;
+            plan::task(podcast, &env.config, Kind::Join, (0, 0), &input)
+        }
+    };
+    task.map(Some)
 }
 
 async fn join_input(tx: &Transaction<'_>, podcast: &Podcast) -> anyhow::Result<JoinInput> {
@@ -241,7 +270,6 @@ async fn write_podcasts(
     }
     let touched: Vec<&Podcast> =
         changes.touched_podcasts.iter().filter_map(|id| rows.podcasts.get(id)).collect();
-    podcasts::save(tx, &touched).await?;
-    events::insert(tx, &new).await?;
+    tokio::try_join!(podcasts::save(tx, &touched), events::insert(tx, &new))?;
     Ok(new.into_iter().map(hint).collect())
 }

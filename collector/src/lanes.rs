@@ -11,6 +11,8 @@ use lapin::{Connection, ErrorKind};
 use std::time::Duration;
 use uuid::Uuid;
 
+use crate::sweep;
+
 /// What a passive declaration says of a queue.
 enum Found {
     /// It exists and holds this many messages that nobody has taken.
@@ -78,7 +80,8 @@ async fn begin_epoch(
             Ok(released)
         })
         .await?;
-    tracing::info!(epoch = %new, tasks = released, "the broker is new or was wiped: a new epoch begins");
+    tracing::info!(epoch = %new, "the broker is new or was wiped: a new epoch begins");
+    sweep::note("broker_wiped", released);
     Ok(())
 }
 
@@ -91,9 +94,7 @@ async fn release_lane(store: &Store, kind: Kind, lane: Lane) -> anyhow::Result<(
             Ok(released)
         })
         .await?;
-    if released > 0 {
-        tracing::warn!(%kind, %lane, tasks = released, "a lane was declared anew; its work is dispatched again");
-    }
+    sweep::note("lane_deleted", released);
     Ok(())
 }
 

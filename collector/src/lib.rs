@@ -2,12 +2,14 @@
 //! together with the tasks that they unlock, acks, and publishes those tickets.
 //!
 //! Read in this order: [`session`] (the loop), [`commit`] (one transaction), [`advance`] (what an outcome changes: pure),
-//! [`sweep`] (what the clock changes), [`window`] (how much may be on its way), [`lanes`] (the broker's memory).
+//! [`sweep`] (what the clock changes), [`window`] (how much may be on its way), [`lanes`] (the broker's memory), [`leaderless`] (queues
+//! that the broker has lost).
 
 pub mod advance;
 mod commit;
 mod dead;
 mod lanes;
+mod leaderless;
 mod mixers;
 mod plan;
 mod session;

@@ -13,8 +13,8 @@ use common::wire::{self, Outcome, Pulse};
 use futures_util::stream::{SelectAll, select_all};
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::BasicQosOptions;
+use lapin::types::AMQPValue;
 use lapin::{Channel, Connection, Consumer};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::commit::{self, Committed};
 use crate::sweep::{self, Sweeper};
 use crate::window::Window;
-use crate::{Env, dead, lanes};
+use crate::{Env, dead, lanes, leaderless};
 
 /// A batch is at most this many outcomes, or this many bytes.
 const MAX_OUTCOMES: usize = 1_000;
@@ -32,6 +32,8 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 const PREFETCH: u16 = 256;
 /// After this many deliveries an outcome that cannot be applied is set aside unread.
 const MAX_DELIVERIES: i64 = 5;
+/// Opening takes several calls, each of which may hang.
+const OPENING: Duration = Duration::from_secs(30);
 /// How often the clock's work is looked at when nothing else happens.
 const TICK: Duration = Duration::from_millis(200);
 /// How often lanes are inspected and workers saved.
@@ -44,7 +46,9 @@ pub(crate) async fn run(env: &Env, shutdown: &CancellationToken) -> anyhow::Resu
     let consuming = amqp::connect(&env.config.broker, "collector consume").await?;
     let mut tasks = JoinSet::new();
     let result = async {
-        let mut session = Session::open(env, &publishing, &consuming, &mut tasks).await?;
+        leaderless::delete(env, &consuming).await?;
+        let opened = tokio::time::timeout(OPENING, Session::open(env, &publishing, &consuming, &mut tasks));
+        let mut session = opened.await.context("the broker did not answer in time")??;
         env.readiness.set(true);
         session.collect(shutdown, &mut tasks).await?;
         env.readiness.set(false);
@@ -95,7 +99,7 @@ impl<'a> Session<'a> {
         let mut outcomes = Vec::new();
         for partition in 0..settings.partitions {
             let queue = outcomes_queue_name(partition, settings.partitions);
-            outcomes.push(consume(&outcomes_channel, &queue, false).await?);
+            outcomes.push(amqp::consume(&outcomes_channel, &queue, "collector", false, timeout).await?);
         }
         let dead_channel = amqp::channel(consuming, timeout).await?;
         dead_channel.basic_qos(1, BasicQosOptions::default()).await?;
@@ -103,8 +107,8 @@ impl<'a> Session<'a> {
             env,
             consuming,
             outcomes: select_all(outcomes),
-            heartbeats: consume_heartbeats(&setup).await?,
-            dead: consume(&dead_channel, DEAD_QUEUE, false).await?,
+            heartbeats: amqp::listen(&setup, HEARTBEATS_EXCHANGE, "", "collector", timeout).await?,
+            dead: amqp::consume(&dead_channel, DEAD_QUEUE, "collector", false, timeout).await?,
             hints: amqp::channel(publishing, timeout).await?,
             publisher,
             window: Window::new(Instant::now()),
@@ -132,13 +136,13 @@ impl<'a> Session<'a> {
                     bail!("the confirms of this session are over");
                 }
                 _ = tick.tick() => self.on_tick().await?,
-                pulse = self.heartbeats.next() => self.on_pulse(&taken(pulse, "heartbeats")?),
+                pulse = self.heartbeats.next() => self.on_pulse(&amqp::taken(pulse, "heartbeats")?),
                 delivery = self.outcomes.next() => {
-                    let first = taken(delivery, "outcomes")?;
+                    let first = amqp::taken(delivery, "outcomes")?;
                     self.on_outcomes(first).await?;
                 }
                 delivery = self.dead.next() => {
-                    dead::bury(&self.env.store, taken(delivery, "the dead queue")?, self.timeout).await?;
+                    dead::bury(&self.env.store, amqp::taken(delivery, "the dead queue")?, self.timeout).await?;
                 }
             }
         }
@@ -188,8 +192,7 @@ impl<'a> Session<'a> {
                 let tx = client.transaction().await?;
                 fleet::save_workers(&tx, &pulses).await?;
                 tx.commit().await?;
-                client.batch_execute("select make_partitions(3)").await?;
-                Ok(())
+                fleet::make_partitions(client).await
             })
             .await
     }
@@ -217,7 +220,7 @@ impl<'a> Session<'a> {
                 break;
             }
             next = match self.outcomes.next().now_or_never() {
-                Some(delivery) => Some(taken(delivery, "outcomes")?),
+                Some(delivery) => Some(amqp::taken(delivery, "outcomes")?),
                 None => None,
             };
         }
@@ -326,15 +329,6 @@ async fn within<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
         .context("PostgreSQL did not finish a transaction in 15 s")?
 }
 
-/// A consumer that ends, with or without an error, ends the session.
-fn taken(delivery: Option<lapin::Result<Delivery>>, from: &str) -> anyhow::Result<Delivery> {
-    match delivery {
-        Some(Ok(delivery)) => Ok(delivery),
-        Some(Err(error)) => Err(error).with_context(|| format!("taking from {from}")),
-        None => bail!("the broker cancelled the consumer of {from}"),
-    }
-}
-
 fn deliveries(delivery: &Delivery) -> i64 {
     let headers = delivery.properties.headers().as_ref();
     match headers.and_then(|headers| headers.inner().get("x-delivery-count")) {
@@ -342,33 +336,4 @@ fn deliveries(delivery: &Delivery) -> i64 {
         Some(AMQPValue::LongInt(count)) => i64::from(*count),
         _ => 0,
     }
-}
-
-async fn consume(channel: &Channel, queue: &str, no_ack: bool) -> anyhow::Result<Consumer> {
-    let options = BasicConsumeOptions { no_ack, ..Default::default() };
-    let tag = format!("collector-{}", uuid::Uuid::new_v4().simple());
-    channel
-        .basic_consume(queue.into(), tag.as_str().into(), options, FieldTable::default())
-        .await
-        .with_context(|| format!("consuming from {queue}"))
-}
-
-/// Heartbeats come to a queue of this session's own, which vanishes with it and holds a few at most.
-async fn consume_heartbeats(channel: &Channel) -> anyhow::Result<Consumer> {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-max-length".into(), AMQPValue::LongInt(10_000));
-    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    let queue =
-        channel.queue_declare("".into(), options, arguments).await.context("declaring a heartbeat queue")?;
-    let name = queue.name().clone();
-    channel
-        .queue_bind(
-            name.clone(),
-            HEARTBEATS_EXCHANGE.into(),
-            "".into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        )
-        .await?;
-    consume(channel, name.as_str(), true).await
 }

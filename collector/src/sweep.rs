@@ -87,7 +87,8 @@ async fn transaction(
     Ok(Committed { outgoing, hints, checkpoint })
 }
 
-fn note(reason: &'static str, released: u64) {
+/// Work that was lost on its way is released: for the log and the metrics.
+pub(crate) fn note(reason: &'static str, released: u64) {
     if released > 0 {
         tracing::warn!(reason, tasks = released, "work was lost on its way and is dispatched again");
         metrics::counter!("podfleet_reconciler_repairs_total", "reason" => reason).increment(released);
@@ -113,13 +114,11 @@ pub(crate) async fn dispatch_waiting(
         }
         let first = env.ledger.reserve(taken.len());
         reserved.extend(first..first + i64::from(count));
-        let mut podcasts: Vec<Uuid> = taken.iter().map(|ready| ready.ticket.podcast).collect();
-        podcasts.sort_unstable();
-        podcasts.dedup();
-        let ids: Vec<Uuid> = taken.iter().map(|ready| ready.ticket.task).collect();
-        dispatch::mark_dispatched(tx, &podcasts, &ids, env.ledger.id, first).await?;
-        outgoing.extend((first..).zip(taken).map(|(seq, ready)| Outgoing {
-            seq,
+        let mut ids: Vec<Uuid> = taken.iter().map(|ready| ready.ticket.task).collect();
+        ids.sort_unstable();
+        dispatch::mark_dispatched(tx, &ids, env.ledger.id, first).await?;
+        outgoing.extend(taken.into_iter().map(|ready| Outgoing {
+            seq: first + i64::try_from(ids.partition_point(|id| *id < ready.ticket.task)).unwrap_or(0),
             lane,
             expected_ms: plan::expected_ms(&env.config, kind, &ready.ticket.engine),
             ticket: ready.ticket,

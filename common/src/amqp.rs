@@ -8,11 +8,17 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lapin::Acker;
-use lapin::options::{BasicAckOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions,
+    QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::uri::AMQPUri;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm};
+use lapin::{
+    Acker, BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
+    PublisherConfirm,
+};
 
 use crate::config::Broker;
 
@@ -49,6 +55,53 @@ pub async fn connect(broker: &Broker, purpose: &str) -> anyhow::Result<Connectio
 /// Opens a channel, bounded in time.
 pub async fn channel(connection: &Connection, timeout: Duration) -> anyhow::Result<Channel> {
     bounded(timeout, "opening a channel", connection.create_channel()).await
+}
+
+/// Consumes from a queue. `purpose` begins the consumer's tag, which shows in the broker's list.
+pub async fn consume(
+    channel: &Channel,
+    queue: &str,
+    purpose: &str,
+    no_ack: bool,
+    timeout: Duration,
+) -> anyhow::Result<Consumer> {
+    let options = BasicConsumeOptions { no_ack, ..Default::default() };
+    let tag = format!("{purpose}-{}", uuid::Uuid::new_v4().simple());
+    let consume = channel.basic_consume(queue.into(), tag.as_str().into(), options, FieldTable::default());
+    bounded(timeout, "consuming", consume).await.with_context(|| format!("the queue {queue}"))
+}
+
+/// Consumes from an exchange through a queue of this session's own, which vanishes with it and holds a few thousand at most.
+pub async fn listen(
+    channel: &Channel,
+    exchange: &str,
+    key: &str,
+    purpose: &str,
+    timeout: Duration,
+) -> anyhow::Result<Consumer> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(10_000));
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let queue = bounded(timeout, "declaring", channel.queue_declare("".into(), options, arguments)).await?;
+    let name = queue.name().clone();
+    let bind = channel.queue_bind(
+        name.clone(),
+        exchange.into(),
+        key.into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bounded(timeout, "binding", bind).await.with_context(|| format!("the exchange {exchange}"))?;
+    consume(channel, name.as_str(), purpose, true, timeout).await
+}
+
+/// What a consumer gave. One that ends, with or without an error, ends the session.
+pub fn taken(delivery: Option<lapin::Result<Delivery>>, from: &str) -> anyhow::Result<Delivery> {
+    match delivery {
+        Some(Ok(delivery)) => Ok(delivery),
+        Some(Err(error)) => Err(error).with_context(|| format!("taking from {from}")),
+        None => bail!("the broker cancelled the consumer of {from}"),
+    }
 }
 
 /// Opens a channel on which every publish is confirmed.

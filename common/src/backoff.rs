@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// Delays between attempts to reach a server: 100 ms doubling to 5 s, without end.
+/// Delays between attempts to reach a server: 100 ms doubling to 4 s, each with up to its own length of jitter, without end.
 #[derive(Debug)]
 pub struct Reconnect(ExponentialBackoff);
 

@@ -275,7 +275,10 @@ async fn await_confirms(
             continue;
         }
         match amqp::confirmed(confirm, timeout).await {
-            Ok(()) => ledger.settle(&seqs),
+            Ok(()) => {
+                metrics::counter!("podfleet_publish_total", "result" => "confirmed").increment(1);
+                ledger.settle(&seqs);
+            }
             Err(error @ (PublishError::Returned | PublishError::Refused)) => {
                 metrics::counter!("podfleet_publish_total", "result" => "returned").increment(1);
                 ledger.fail(&seqs);
@@ -284,6 +287,7 @@ async fn await_confirms(
                 pending.close();
             }
             Err(error) => {
+                metrics::counter!("podfleet_publish_total", "result" => "unknown").increment(1);
                 ledger.fail(&seqs);
                 broken = Some(error.into());
                 pending.close();

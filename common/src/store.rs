@@ -30,9 +30,11 @@ mod embedded {
     refinery::embed_migrations!("../migrations");
 }
 
-/// Server-side limits: a frozen process or a slow statement is out of the way of the others within seconds.
+/// Server-side limits: a frozen process or a slow statement is out of the way of the others within seconds. Plans are made once,
+/// maybe while a table is still empty: without sequential scans they are the right ones for a full table, too.
 const SESSION: &str = "set statement_timeout = '10s'; set lock_timeout = '2s'; \
      set idle_in_transaction_session_timeout = '5s'; set plan_cache_mode = force_generic_plan; \
+     set enable_seqscan = off; \
      set synchronous_commit = on; set timezone = 'UTC'; set jit = off";
 
 /// A pool of connections to the database of the fleet.
@@ -121,7 +123,7 @@ pub async fn migrate(settings: &Database) -> anyhow::Result<()> {
     client.batch_execute("select pg_advisory_lock(7047000)").await?;
     let report =
         embedded::migrations::runner().run_async(&mut client).await.context("migrating the database")?;
-    client.batch_execute("select make_partitions(3)").await.context("making this month's partitions")?;
+    fleet::make_partitions(&client).await?;
     drop(client);
     connection.await?.context("talking to PostgreSQL")?;
     tracing::info!(applied = report.applied_migrations().len(), "the schema is up to date");

@@ -12,8 +12,7 @@ use common::wire::{Hint, Pulse};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::message::Delivery;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::BasicQosOptions;
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -88,7 +87,7 @@ impl<'a> Session<'a> {
         topology::declare_shared(&setup, collector.partitions, collector.single_active).await?;
         let requests_channel = amqp::channel(consuming, timeout).await?;
         requests_channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        let requests = consume(&requests_channel, REQUESTS_QUEUE, false).await?;
+        let requests = amqp::consume(&requests_channel, REQUESTS_QUEUE, "producer", false, timeout).await?;
         let clerk = Clerk {
             config: env.config.clone(),
             intake: intake.clone(),
@@ -98,8 +97,8 @@ impl<'a> Session<'a> {
         };
         let hints = amqp::channel(publishing, timeout).await?;
         let channel = amqp::confirming_channel(publishing, timeout).await?;
-        let news = listen(&setup, EVENTS_EXCHANGE, "podcast.#").await?;
-        let heartbeats = listen(&setup, HEARTBEATS_EXCHANGE, "").await?;
+        let news = amqp::listen(&setup, EVENTS_EXCHANGE, "podcast.#", "producer", timeout).await?;
+        let heartbeats = amqp::listen(&setup, HEARTBEATS_EXCHANGE, "", "producer", timeout).await?;
         // Last, so that nothing waits for confirms of a session that did not open.
         let (publisher, confirms) =
             TicketPublisher::new(env.link.ledger().clone(), channel, env.blobs.clone(), timeout);
@@ -153,9 +152,9 @@ impl Desk<'_> {
                 }
                 Some(telling) = self.outbox.recv() => self.tell(telling).await?,
                 Some(handled) = in_hand.next() => handled?,
-                pulse = heartbeats.next() => self.on_pulse(&taken(pulse, "heartbeats")?),
-                delivery = news.next() => self.on_news(&taken(delivery, "events")?),
-                delivery = requests.next() => in_hand.push(clerk.handle(taken(delivery, "requests")?)),
+                pulse = heartbeats.next() => self.on_pulse(&amqp::taken(pulse, "heartbeats")?),
+                delivery = news.next() => self.on_news(&amqp::taken(delivery, "events")?),
+                delivery = requests.next() => in_hand.push(clerk.handle(amqp::taken(delivery, "requests")?)),
             }
         }
         while let Some(handled) = in_hand.next().await {
@@ -194,37 +193,4 @@ impl Desk<'_> {
             self.env.hub.hint(hint.podcast);
         }
     }
-}
-
-/// A consumer that ends, with or without an error, ends the session.
-fn taken(delivery: Option<lapin::Result<Delivery>>, from: &str) -> anyhow::Result<Delivery> {
-    match delivery {
-        Some(Ok(delivery)) => Ok(delivery),
-        Some(Err(error)) => Err(error).with_context(|| format!("taking from {from}")),
-        None => bail!("the broker cancelled the consumer of {from}"),
-    }
-}
-
-async fn consume(channel: &Channel, queue: &str, no_ack: bool) -> anyhow::Result<Consumer> {
-    let options = BasicConsumeOptions { no_ack, ..Default::default() };
-    let tag = format!("producer-{}", uuid::Uuid::new_v4().simple());
-    channel
-        .basic_consume(queue.into(), tag.as_str().into(), options, FieldTable::default())
-        .await
-        .with_context(|| format!("consuming from {queue}"))
-}
-
-/// Consumes from an exchange through a queue of this session's own, which vanishes with it and holds a few at most.
-async fn listen(channel: &Channel, exchange: &str, key: &str) -> anyhow::Result<Consumer> {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-max-length".into(), AMQPValue::LongInt(10_000));
-    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    let queue = channel
-        .queue_declare("".into(), options, arguments)
-        .await
-        .with_context(|| format!("declaring a queue for {exchange}"))?;
-    let name = queue.name().clone();
-    let bind = QueueBindOptions::default();
-    channel.queue_bind(name.clone(), exchange.into(), key.into(), bind, FieldTable::default()).await?;
-    consume(channel, name.as_str(), true).await
 }

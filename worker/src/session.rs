@@ -16,8 +16,7 @@ use common::work::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use lapin::message::Delivery;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::options::BasicQosOptions;
 use lapin::{Channel, Connection};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -29,6 +28,8 @@ use crate::buffer::Buffer;
 use crate::outbox::{self, Confirms, Emitter, Held, Outbox, Report, Settlement};
 use crate::{Env, permits_by_kind, run};
 
+/// Opening takes several calls, each of which may hang.
+const OPENING: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(250);
 /// Outcomes that running tasks may have handed over and the loop not yet taken.
@@ -107,7 +108,8 @@ pub(crate) async fn hold(
     work.session += 1;
     work.outbox.take_back_unconfirmed();
     let result = async {
-        let mut session = Session::open(env, work, &publishing, &consuming).await?;
+        let opened = tokio::time::timeout(OPENING, Session::open(env, work, &publishing, &consuming));
+        let mut session = opened.await.context("the broker did not answer in time")??;
         env.readiness.set(true);
         let served = session.serve(shutdown).await;
         env.readiness.set(false);
@@ -216,13 +218,7 @@ impl<'a> Session<'a> {
         lane: Lane,
         delivery: Option<lapin::Result<Delivery>>,
     ) -> anyhow::Result<()> {
-        let delivery = match delivery {
-            Some(Ok(delivery)) => delivery,
-            Some(Err(error)) => {
-                return Err(error).with_context(|| format!("taking from {}", lane_queue(kind, lane)));
-            }
-            None => bail!("the broker cancelled the consumer of {}", lane_queue(kind, lane)),
-        };
+        let delivery = amqp::taken(delivery, &lane_queue(kind, lane))?;
         crash::point("worker.after_delivery_before_run");
         let decoded = match wire::decode::<Ticket>(&delivery.data) {
             Ok(decoded) => decoded,
@@ -363,18 +359,16 @@ impl<'a> Session<'a> {
 /// A lane that does not exist yet is the dispatcher's to declare: the session is built again until it is there.
 async fn consume(env: &Env, channel: &Channel, kind: Kind, lane: Lane) -> anyhow::Result<Deliveries> {
     let prefetch = if lane == Lane::Alone { 1 } else { u16::try_from(env.permits).unwrap_or(u16::MAX) };
-    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-    let queue = lane_queue(kind, lane);
-    let tag = format!("{}-{kind}-{lane}", env.id);
-    let consumer = channel
-        .basic_consume(
-            queue.as_str().into(),
-            tag.as_str().into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )
+    let timeout = env.config.broker.timeout();
+    amqp::bounded(
+        timeout,
+        "limiting what is sent ahead",
+        channel.basic_qos(prefetch, BasicQosOptions::default()),
+    )
+    .await?;
+    let consumer = amqp::consume(channel, &lane_queue(kind, lane), &env.id, false, timeout)
         .await
-        .with_context(|| format!("consuming from {queue}; a collector declares it when it starts"))?;
+        .context("a collector declares the lanes when it starts")?;
     // An end that nobody asked for ends the session.
     let ended = futures_util::stream::once(async { None });
     Ok(consumer.map(Some).chain(ended).map(move |delivery| (kind, lane, delivery)).boxed())

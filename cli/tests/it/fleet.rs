@@ -159,8 +159,6 @@ impl Fleet {
             Fleet::prepare(folder, &own.postgres.url(), &own.rabbitmq.url(), &own.redis.url(), &setup)?;
         fleet.own = Some(own);
         fleet.start_roles(&setup).await?;
-        // A quorum queue that is killed within three seconds of its declaration stays without a leader (README, Limits).
-        tokio::time::sleep(Duration::from_secs(6)).await;
         Ok(fleet)
     }
 

@@ -190,16 +190,9 @@ impl World {
                 Next::Join { .. } => self.add_task(Kind::Join, 0, 0),
             };
         }
-        for (podcast, chapter, segments) in &changes.reopened {
-            for task in self.rows.tasks.values_mut() {
-                if task.podcast_id == *podcast
-                    && task.kind == Kind::Tts
-                    && task.chapter == *chapter
-                    && segments.contains(&task.segment)
-                {
-                    task.state = State::Dispatched;
-                    task.attempt += 1;
-                }
+        if !changes.withdrawn.is_empty() {
+            for moved in changes.moved.iter().filter(|moved| moved.state == State::Scheduled) {
+                self.rows.tasks.get_mut(&moved.id).unwrap().state = State::Dispatched;
             }
         }
         changes
@@ -349,10 +342,33 @@ fn a_mix_without_its_audio_has_the_segment_spoken_again() {
     let mut outcome = world.outcome(Kind::Mix, 0, 0, Class::Transient);
     outcome.error = Some(ErrorReport { missing_segments: vec![1, 1], ..report("gone".into()) });
     let changes = world.apply(&[outcome]);
-    assert_eq!(changes.reopened[0].2, [1]);
+    assert_eq!(changes.withdrawn, [(world.podcast, 1, 0)]);
+    assert_eq!(changes.moved.len(), 1);
+    assert_eq!((changes.moved[0].state, changes.moved[0].budgets.failures), (State::Scheduled, 1));
     assert_eq!(world.podcast().segments_done, 1);
     let again = world.apply(&[world.success(Kind::Tts, 0, 1)]);
     assert!(matches!(again.next[..], [Next::Mix { chapter: 0, .. }]), "the chapter is full again");
+}
+
+#[test]
+fn audio_that_is_missing_each_time_ends_the_podcast() {
+    let mut world = World::new();
+    world.apply(&[world.success(Kind::Outline, 0, 0)]);
+    world.apply(&[world.success(Kind::Script, 0, 0)]);
+    world.apply(&[world.success(Kind::Tts, 0, 0), world.success(Kind::Tts, 0, 1)]);
+    let mut rounds = 0;
+    while world.podcast().state == PodcastState::Running {
+        rounds += 1;
+        assert!(rounds <= u32::from(Policy::default().max_failures), "it must end");
+        let mut outcome = world.outcome(Kind::Mix, 0, 0, Class::Transient);
+        outcome.error = Some(ErrorReport { missing_segments: vec![1], ..report("not there".into()) });
+        world.apply(&[outcome]);
+        if world.podcast().state == PodcastState::Running {
+            world.apply(&[world.success(Kind::Tts, 0, 1)]);
+        }
+    }
+    assert_eq!(rounds, u32::from(Policy::default().max_failures));
+    assert!(world.podcast().failure.as_ref().unwrap().error.message.contains("segment 1"));
 }
 
 #[test]

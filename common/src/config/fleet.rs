@@ -20,7 +20,8 @@ pub struct Database {
     pub url: String,
     /// `PODFLEET__DATABASE__MAX_CONNECTIONS`: of a producer process; a collector uses two. Default 8.
     pub max_connections: usize,
-    /// `PODFLEET__DATABASE__TIMEOUT_MS`: to get a connection, and for a statement seen from here. Default 5000.
+    /// `PODFLEET__DATABASE__TIMEOUT_MS`: to get a connection. A whole transaction gets as long, and at least 12 s; the server ends a
+    /// statement after 10 s. Default 5000.
     pub timeout_ms: u64,
 }
 

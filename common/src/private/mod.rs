@@ -73,19 +73,26 @@ async fn timed<S>(name: &str, start: impl Future<Output = anyhow::Result<S>>) ->
     Ok(server)
 }
 
+/// Programs that have to be on this machine and are not.
+#[derive(Debug, thiserror::Error)]
+#[error("{}; run `make setup`", not_found(.0))]
+pub struct MissingPrograms(pub Vec<&'static str>);
+
+fn not_found(programs: &[&str]) -> String {
+    let verb = if programs.len() == 1 { "was" } else { "were" };
+    format!("{} {verb} not found", programs.join(" and "))
+}
+
 /// Names everything that is missing at once.
-fn check_programs() -> anyhow::Result<()> {
+fn check_programs() -> Result<(), MissingPrograms> {
     let programs = [
         ("rabbitmq-server", RabbitMq::programs().is_some()),
         ("PostgreSQL's initdb", postgres_home::Home::programs().is_some()),
         ("redis-server", Redis::program().is_some()),
     ];
-    let missing: Vec<&str> = programs.iter().filter(|(_, found)| !found).map(|(name, _)| *name).collect();
-    match missing[..] {
-        [] => Ok(()),
-        [one] => bail!("{one} was not found; run `make setup`"),
-        _ => bail!("{} were not found; run `make setup`", missing.join(" and ")),
-    }
+    let missing: Vec<&'static str> =
+        programs.iter().filter(|(_, found)| !found).map(|(name, _)| *name).collect();
+    if missing.is_empty() { Ok(()) } else { Err(MissingPrograms(missing)) }
 }
 
 /// The server's own folder in the data folder.

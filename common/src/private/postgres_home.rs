@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use nix::unistd::{User, chown, geteuid};
 
-use super::census;
 use super::process::{command, find, run};
+use super::{MissingPrograms, census};
 
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// Written after a whole initdb.
@@ -32,7 +32,7 @@ pub(crate) struct Home {
 impl Home {
     /// Decides and proves it: the user that will run the server can enter and write the cluster's folder.
     pub(crate) async fn prepare(data: &Path, folder: &Path) -> anyhow::Result<Self> {
-        let programs = Self::programs().context("PostgreSQL's initdb was not found; run `make setup`")?;
+        let programs = Self::programs().ok_or_else(|| MissingPrograms(vec!["PostgreSQL's initdb"]))?;
         let user = server_user()?;
         let mut home = Home {
             data: data.to_owned(),

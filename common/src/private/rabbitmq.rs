@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::process::{Process, command, find};
 use super::rabbitmq_admin::Admin;
-use super::{folder, must_be_down, password, ports, write_private};
+use super::{MissingPrograms, folder, must_be_down, password, ports, write_private};
 
 const NAME: &str = "RabbitMQ";
 pub(super) const USER: &str = "podfleet";
@@ -62,7 +62,7 @@ pub(super) struct Ports {
 impl RabbitMq {
     /// Starts it on free ports, with its files in `data/rabbitmq`.
     pub async fn start(data: &Path) -> anyhow::Result<Self> {
-        let programs = Self::programs().context("rabbitmq-server was not found; run `make setup`")?;
+        let programs = Self::programs().ok_or_else(|| MissingPrograms(vec!["rabbitmq-server"]))?;
         let folder = folder(data, "rabbitmq")?;
         let password = password(&folder)?;
         let admin = Admin::new()?;

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
 use nix::sys::signal::Signal;
 
 use super::process::{Process, command, find};
-use super::{folder, password, ports, write_private};
+use super::{MissingPrograms, folder, password, ports, write_private};
 
 const NAME: &str = "Redis";
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -27,7 +26,7 @@ pub struct Redis {
 impl Redis {
     /// Starts it on a free port, with its files in `data/redis`.
     pub async fn start(data: &Path) -> anyhow::Result<Self> {
-        let program = Self::program().context("redis-server was not found; run `make setup`")?;
+        let program = Self::program().ok_or_else(|| MissingPrograms(vec!["redis-server"]))?;
         let folder = folder(data, "redis")?;
         let password = password(&folder)?;
         let mut redis = Redis { data: data.to_owned(), folder, program, password, port: 0, process: None };

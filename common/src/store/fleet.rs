@@ -1,5 +1,6 @@
 //! The epoch of the broker, the leases of publishers, the workers last seen.
 
+use anyhow::Context;
 use deadpool_postgres::Transaction;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -49,6 +50,14 @@ pub async fn end_lease(tx: &Transaction<'_>, publisher: Uuid) -> anyhow::Result<
     )
     .await?;
     Ok(())
+}
+
+/// Makes the partitions of this month and the next three, where they are missing.
+pub async fn make_partitions(client: &tokio_postgres::Client) -> anyhow::Result<()> {
+    client
+        .batch_execute("select make_partitions(3)")
+        .await
+        .context("making the partitions of the months to come")
 }
 
 pub async fn save_workers(tx: &Transaction<'_>, pulses: &[WorkerPulse]) -> anyhow::Result<()> {

@@ -3,6 +3,8 @@
 pub mod dispatch;
 pub mod repair;
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
@@ -178,15 +180,15 @@ pub async fn insert(tx: &Transaction<'_>, new: &[NewTask], publisher: Uuid) -> a
 }
 
 /// Locks tasks of locked podcasts, in the order of their ids.
-pub async fn lock(tx: &Transaction<'_>, podcast_ids: &[Uuid], ids: &[Uuid]) -> anyhow::Result<Vec<Task>> {
+pub async fn lock(tx: &Transaction<'_>, ids: &[Uuid]) -> anyhow::Result<Vec<Task>> {
     let select = tx
         .prepare_cached(
             "select podcast_id, id, tenant, principal, generation, kind, chapter, segment, state, lane, rank, engine, input_hash,
                     attempt, failures, throttles, interruptions, parts, turns, deadline
-             from tasks where podcast_id = any($1) and id = any($2) order by id for update",
+             from tasks where id = any($1) order by id for update",
         )
         .await?;
-    let rows = tx.query(&select, &[&podcast_ids, &ids]).await?;
+    let rows = tx.query(&select, &[&ids]).await?;
     rows.iter()
         .map(|row| {
             let (kind, lane): (&str, &str) = (row.try_get("kind")?, row.try_get("lane")?);
@@ -223,7 +225,6 @@ pub async fn lock(tx: &Transaction<'_>, podcast_ids: &[Uuid], ids: &[Uuid]) -> a
 /// A locked task whose first success has come.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    pub podcast_id: Uuid,
     pub id: Uuid,
     /// Kept only where a later task is built from it.
     pub result: Option<Box<RawValue>>,
@@ -235,18 +236,16 @@ pub async fn finish(tx: &Transaction<'_>, finished: &[Finished]) -> anyhow::Resu
     }
     let update = tx
         .prepare_cached(
-            "update tasks set state = 'done', result = ($3::jsonb[])[array_position($2, id)], run_at = null,
-                    last_class = 'success', last_error = null
-             where podcast_id = any($1) and id = any($2)",
+            "update tasks set state = 'done', result = $2::jsonb -> id::text, run_at = null, last_class = 'success',
+                    last_error = null
+             where id = any($1)",
         )
         .await?;
-    let mut podcasts: Vec<Uuid> = finished.iter().map(|f| f.podcast_id).collect();
-    podcasts.sort_unstable();
-    podcasts.dedup();
     let ids: Vec<Uuid> = finished.iter().map(|f| f.id).collect();
-    let results: Vec<Option<Json<&Box<RawValue>>>> =
-        finished.iter().map(|f| f.result.as_ref().map(Json)).collect();
-    tx.execute(&update, &[&podcasts, &ids, &results]).await?;
+    // One object instead of a list: the database finds a key in it without walking through all of them.
+    let results: BTreeMap<Uuid, &RawValue> =
+        finished.iter().filter_map(|f| Some((f.id, f.result.as_deref()?))).collect();
+    tx.execute(&update, &[&ids, &Json(results)]).await?;
     Ok(())
 }
 
@@ -309,21 +308,22 @@ pub async fn accept_parts(
     Ok(())
 }
 
-/// A finished `tts` task whose audio a mix could not read: it is spoken again.
-pub async fn reopen_speech(
+/// The `tts` tasks of some segments of a mix's chapter, not locked yet: their audio could not be read.
+pub async fn speeches_of_chapter(
     tx: &Transaction<'_>,
     podcast_id: Uuid,
-    generation: i32,
-    chapter: i32,
+    mix: Uuid,
     segments: &[i32],
-) -> anyhow::Result<u64> {
-    let update = tx
+) -> anyhow::Result<Vec<Uuid>> {
+    let select = tx
         .prepare_cached(
-            "update tasks set state = 'ready', result = null where podcast_id = $1 and generation = $2 and kind = 'tts'
-                    and chapter = $3 and segment = any($4) and state = 'done'",
+            "select t.id from tasks t join tasks m on m.podcast_id = $1 and m.id = $2 and m.generation = t.generation
+                                                  and m.chapter = t.chapter
+             where t.podcast_id = $1 and t.kind = 'tts' and t.segment = any($3)",
         )
         .await?;
-    Ok(tx.execute(&update, &[&podcast_id, &generation, &chapter, &segments]).await?)
+    let rows = tx.query(&select, &[&podcast_id, &mix, &segments]).await?;
+    Ok(rows.into_iter().map(|row| row.get(0)).collect())
 }
 
 /// Deletes the waiting `mix` task of a chapter that is not full any more; it is inserted anew when it is.

@@ -64,23 +64,23 @@ pub async fn take_ready(
         .collect()
 }
 
-/// Marks locked tasks as on their way, with consecutive publish numbers from `first_seq` in the order given.
+/// Marks locked tasks as on their way, with consecutive publish numbers from `first_seq` in the order given, which must be
+/// ascending.
 pub async fn mark_dispatched(
     tx: &Transaction<'_>,
-    podcast_ids: &[Uuid],
-    ids: &[Uuid],
+    ascending_ids: &[Uuid],
     publisher: Uuid,
     first_seq: i64,
 ) -> anyhow::Result<()> {
     let update = tx
         .prepare_cached(
-            "update tasks set state = 'dispatched', attempt = attempt + 1, publisher = $3,
-                    publish_seq = $4::bigint + array_position($2, id) - 1, epoch = (select epoch from fleet),
+            "update tasks set state = 'dispatched', attempt = attempt + 1, publisher = $2,
+                    publish_seq = $3::bigint + width_bucket(id, $1) - 1, epoch = (select epoch from fleet),
                     dispatched_at = now(), run_at = null
-             where podcast_id = any($1) and id = any($2)",
+             where id = any($1)",
         )
         .await?;
-    tx.execute(&update, &[&podcast_ids, &ids, &publisher, &first_seq]).await?;
+    tx.execute(&update, &[&ascending_ids, &publisher, &first_seq]).await?;
     Ok(())
 }
 
@@ -92,11 +92,9 @@ pub async fn promote_due(tx: &Transaction<'_>) -> anyhow::Result<u64> {
 
 /// What [`promote_due`] runs.
 pub const PROMOTE_DUE: &str =
-    "with due as (select podcast_id, id from tasks where state = 'scheduled' and run_at <= now()
-                  limit 1000 for update skip locked)
+    "with due as (select id from tasks where state = 'scheduled' and run_at <= now() limit 1000 for update skip locked)
      update tasks set state = 'ready', run_at = null
-     where podcast_id = any(array(select podcast_id from due)) and id = any(array(select id from due))
-           and state = 'scheduled'";
+     where id = any(array(select id from due)) and state = 'scheduled'";
 
 /// Of each lane, how many tasks are on their way. Lanes are shallow, so this counts few rows.
 pub async fn in_flight(tx: &Transaction<'_>) -> anyhow::Result<Vec<(Kind, Lane, u32)>> {

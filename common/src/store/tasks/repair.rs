@@ -1,5 +1,6 @@
-//! Conditional updates that put lost work back to `ready`. Each may run any number of times, from several processes at once.
-//! None of them waits for a lock of a row, so none can deadlock with a commit; none touches a task of a podcast that has ended.
+//! Conditional updates that put lost work back to `ready`, with a row in `attempts` for each dispatch that was lost. Each may run
+//! any number of times, from several processes at once. None of them waits for a lock of a task, so none can deadlock with a
+//! commit. Work of a podcast that has ended is put out of the way instead.
 
 use deadpool_postgres::Transaction;
 use uuid::Uuid;
@@ -11,13 +12,20 @@ use crate::work::Kind;
 macro_rules! release {
     ($condition:literal) => {
         concat!(
-            "with lost as (select podcast_id, id from tasks t where t.state = 'dispatched' and ",
+            "with lost as (
+                 select podcast_id, id, attempt, parts, tenant, principal, kind, engine, dispatched_at
+                 from tasks t where t.state = 'dispatched' and ",
             $condition,
-            " for update skip locked)
+            " for update skip locked),
+             noted as (
+                 insert into attempts (podcast_id, task_id, attempt, part, tenant, principal, kind, engine, class, worker, started_at,
+                                       finished_at, units, cost_micros, cached, message)
+                 select podcast_id, id, attempt, parts, tenant, principal, kind, engine, 'interrupted', '', dispatched_at, now(), 0,
+                        0, false, 'its ticket, or the answer, was lost on the way'
+                 from lost)
              update tasks set run_at = null, state = case (select state from podcasts p where p.id = tasks.podcast_id)
                     when 'running' then 'ready' when 'failed' then 'held' else 'cancelled' end
-             where podcast_id = any(array(select podcast_id from lost)) and id = any(array(select id from lost))
-                   and state = 'dispatched'"
+             where id = any(array(select id from lost)) and state = 'dispatched'"
         )
     };
 }

@@ -1,0 +1,98 @@
+//! Queues that the broker lists but cannot serve. A quorum queue of RabbitMQ 3.10 that is killed within about three seconds of
+//! its declaration has lost what it held, and stays without a leader for ever: consumers and publishers hang on it. Such a queue
+//! is deleted before a session begins; the session finds it missing, declares it anew, and releases what was on its way in it.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use common::amqp;
+use common::config::Broker;
+use common::topology::{DEAD_QUEUE, Lane, REQUESTS_QUEUE, lane_queue, outcomes_queue_name};
+use common::work::Kind;
+use futures_util::future::{join_all, try_join_all};
+use lapin::options::{BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::{Connection, ErrorKind};
+
+use crate::Env;
+
+/// The broker itself gives up a queue without a leader after 65 s (measured on 3.10.8), with the error 541. Silence is enough for
+/// queues whose messages can be made again; the others are deleted only on the broker's own word.
+const BROKERS_PATIENCE: Duration = Duration::from_secs(75);
+/// Deleting such a queue took 5 s.
+const DELETION: Duration = Duration::from_secs(20);
+
+/// What an empty queue answers when it is asked for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// It works, holds messages (then it has a leader), or does not exist.
+    Serves,
+    Nothing,
+    InternalError,
+}
+
+/// Deletes every queue of ours that has no leader.
+pub(crate) async fn delete(env: &Env, connection: &Connection) -> anyhow::Result<()> {
+    let broker = &env.config.broker;
+    let ask = async |queue: String| (ask(connection, &queue, broker.timeout()).await, queue);
+    let answers = join_all(queues(env.config.collector.partitions).into_iter().map(ask)).await;
+    let suspects = answers.into_iter().filter(|(answer, _)| *answer != Answer::Serves);
+    // An internal error ends the connection, and all that was asked on it: each suspect is asked again on one of its own.
+    try_join_all(suspects.map(|(_, queue)| delete_if_leaderless(broker, queue))).await?;
+    anyhow::ensure!(connection.status().connected(), "a queue without a leader ended the connection");
+    Ok(())
+}
+
+fn queues(partitions: u16) -> Vec<String> {
+    let lanes = Kind::ALL.into_iter().flat_map(|kind| Lane::ALL.map(|lane| lane_queue(kind, lane)));
+    let outcomes = (0..partitions).map(|partition| outcomes_queue_name(partition, partitions));
+    lanes.chain(outcomes).chain([REQUESTS_QUEUE.to_owned(), DEAD_QUEUE.to_owned()]).collect()
+}
+
+async fn delete_if_leaderless(broker: &Broker, queue: String) -> anyhow::Result<()> {
+    let irreplaceable = queue == REQUESTS_QUEUE || queue == DEAD_QUEUE;
+    let patience = if irreplaceable { BROKERS_PATIENCE } else { broker.timeout() };
+    let connection = amqp::connect(broker, "collector probe").await?;
+    let answer = ask(&connection, &queue, patience).await;
+    amqp::close(&connection, broker.timeout()).await;
+    match answer {
+        Answer::Serves => return Ok(()),
+        Answer::Nothing if irreplaceable => anyhow::bail!("the queue {queue} does not answer"),
+        Answer::Nothing | Answer::InternalError => {}
+    }
+    let connection = amqp::connect(broker, "collector probe").await?;
+    let channel = amqp::channel(&connection, broker.timeout()).await?;
+    let deletion = channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+    amqp::bounded(DELETION, "deleting a queue without a leader", deletion)
+        .await
+        .with_context(|| format!("the queue {queue}"))?;
+    amqp::close(&connection, broker.timeout()).await;
+    tracing::warn!(queue, "the broker had lost a young queue; it is deleted and declared anew");
+    metrics::counter!("podfleet_queues_replaced_total").increment(1);
+    Ok(())
+}
+
+/// Asks an empty queue for a message: no message is touched, unless one comes in between, and goes back then.
+async fn ask(connection: &Connection, queue: &str, patience: Duration) -> Answer {
+    let asked = async {
+        let channel = connection.create_channel().await?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let found = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
+        if found.message_count() == 0
+            && let Some(got) = channel.basic_get(queue.into(), BasicGetOptions::default()).await?
+        {
+            got.delivery.acker.nack(BasicNackOptions { requeue: true, ..Default::default() }).await?;
+        }
+        channel.close(200, "asked".into()).await
+    };
+    match tokio::time::timeout(patience, asked).await {
+        Err(_) => Answer::Nothing,
+        Ok(Ok(())) => Answer::Serves,
+        Ok(Err(error)) => match error.kind() {
+            ErrorKind::ProtocolError(error) if error.get_id() == 541 => Answer::InternalError,
+            // Missing, or locked by a single active consumer: a queue without a leader answers neither.
+            ErrorKind::ProtocolError(_) => Answer::Serves,
+            _ => Answer::Nothing,
+        },
+    }
+}

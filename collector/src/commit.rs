@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use common::crash;
 use common::publisher::{Checkpoint, Outgoing};
 use common::store::attempts::{self, NewAttempt};
-use common::store::dead_letters::{self, NewDeadLetter};
+use common::store::dead_letters::{self, NewDeadLetter, Source};
 use common::store::events::{self, hint, next};
 use common::store::podcasts::{self, Podcast, State as PodcastState};
 use common::store::tasks::{self, NewTask, Start, State};
 use common::store::{Transaction, chapters, fleet};
 use common::wire::{Hint, Outcome};
-use common::work::{JoinInput, Kind, MixInput};
+use common::work::Kind;
 use deadpool_postgres::Client;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -89,6 +89,9 @@ async fn transaction(
     outgoing.extend(sweep::dispatch_waiting(env, &tx, window, reserved).await?);
     crash::point("collector.before_commit");
     tx.commit().await?;
+    for dead in &changes.dead {
+        dead_letters::count(Source::Task, dead.class, 1);
+    }
     crash::point("collector.after_commit_before_publish");
     Ok(Committed { outgoing, hints, checkpoint })
 }
@@ -193,24 +196,10 @@ async fn following_task(
         Next::Speech { chapter, segment, input, .. } => {
             plan::task(podcast, &env.config, Kind::Tts, (*chapter, *segment), input)
         }
-        Next::Mix { chapter, .. } => {
-            let segments = chapters::spoken_segments(tx, podcast.id, podcast.generation, *chapter).await?;
-            plan::task(podcast, &env.config, Kind::Mix, (*chapter, 0), &MixInput { segments })
-        }
-        Next::Join { .. } => {
-            let input = join_input(tx, podcast).await?;
-            plan::task(podcast, &env.config, Kind::Join, (0, 0), &input)
-        }
+        Next::Mix { chapter, .. } => plan::mix(tx, podcast, &env.config, *chapter).await,
+        Next::Join { .. } => plan::join(tx, podcast, &env.config).await,
     };
     task.map(Some)
-}
-
-async fn join_input(tx: &Transaction<'_>, podcast: &Podcast) -> anyhow::Result<JoinInput> {
-    Ok(JoinInput {
-        title: podcast.title.clone().unwrap_or_default(),
-        language: podcast.brief.language.clone(),
-        chapters: chapters::mixed_chapters(tx, podcast.id, podcast.generation).await?,
-    })
 }
 
 /// Decides which of the new tasks go out with this commit, and gives these their numbers.
@@ -244,6 +233,7 @@ async fn write_ends(tx: &Transaction<'_>, rows: &Rows, changes: &Changes) -> any
             message: dead.error.message.clone(),
             chain: dead.error.chain.clone(),
             payload: payload.map(|json| json.get().as_bytes().to_vec()),
+            unread: None,
         });
     }
     dead_letters::insert(tx, &letters).await?;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use common::amqp;
 use common::class::Class;
 use common::store::Store;
-use common::store::dead_letters::{self, NewDeadLetter};
+use common::store::dead_letters::{self, MAX_PAYLOAD, NewDeadLetter, Origin, Source, Unread};
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 
-/// A payload is kept up to this many bytes.
-const MAX_PAYLOAD: usize = 1024 * 1024;
+/// A header is kept up to this many characters.
+const MAX_HEADER: usize = 4_000;
 
 /// Writes one dead letter.
 pub(crate) async fn bury(store: &Store, delivery: Delivery, timeout: Duration) -> anyhow::Result<()> {
@@ -24,14 +24,14 @@ pub(crate) async fn bury(store: &Store, delivery: Delivery, timeout: Duration) -
         })
         .await?;
     tracing::warn!(reason = letter.message, "a message that nobody could read is a dead letter now");
-    metrics::counter!("podfleet_dead_letters_total", "source" => "message").increment(1);
+    dead_letters::count(Source::Message, letter.class, 1);
     amqp::ack(&delivery.acker, false, timeout).await
 }
 
 fn letter(delivery: &Delivery) -> NewDeadLetter {
     let header = |name: &str| {
         delivery.properties.headers().as_ref().and_then(|headers| match headers.inner().get(name) {
-            Some(AMQPValue::LongString(text)) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+            Some(AMQPValue::LongString(text)) => Some(storable(&String::from_utf8_lossy(text.as_bytes()))),
             _ => None,
         })
     };
@@ -42,6 +42,11 @@ fn letter(delivery: &Delivery) -> NewDeadLetter {
             Some(reason) => format!("the broker gave up a message in {queue}: {reason}"),
             None => format!("a message in {queue} could not be read"),
         });
+    let unread = Unread {
+        origin: Origin::of(&queue, &reason),
+        message_id: delivery.properties.message_id().as_ref().map(|id| storable(id.as_str())),
+        bytes: delivery.data.len(),
+    };
     let mut payload = delivery.data.clone();
     payload.truncate(MAX_PAYLOAD);
     NewDeadLetter {
@@ -55,5 +60,22 @@ fn letter(delivery: &Delivery) -> NewDeadLetter {
         message: reason,
         chain: Vec::new(),
         payload: Some(payload),
+        unread: Some(unread),
+    }
+}
+
+/// Anybody who may publish writes headers: PostgreSQL keeps no NUL in texts, and nobody reads what is longer.
+fn storable(text: &str) -> String {
+    text.chars().take(MAX_HEADER).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_others_can_be_stored() {
+        assert_eq!(storable("a\0b"), "a\u{fffd}b");
+        assert_eq!(storable(&"가".repeat(9_000)).chars().count(), MAX_HEADER);
     }
 }

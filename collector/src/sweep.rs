@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use common::class::Class;
 use common::publisher::Outgoing;
-use common::store::dead_letters::{self, NewDeadLetter};
+use common::store::dead_letters::{self, NewDeadLetter, Source};
 use common::store::podcasts::{self, Failure, State as PodcastState};
 use common::store::tasks::{self, State, dispatch, repair};
 use common::store::{Transaction, events, fleet};
@@ -84,6 +84,7 @@ async fn transaction(
     window.resync(dispatch::in_flight(&tx).await?, &dispatch::waiting_lanes(&tx).await?);
     let outgoing = dispatch_waiting(env, &tx, window, reserved).await?;
     tx.commit().await?;
+    dead_letters::count(Source::Podcast, Class::Expired, hints.len());
     Ok(Committed { outgoing, hints, checkpoint })
 }
 
@@ -155,6 +156,7 @@ async fn fail_overdue(tx: &Transaction<'_>) -> anyhow::Result<Vec<common::wire::
             message,
             chain: Vec::new(),
             payload: None,
+            unread: None,
         });
         new_events.push(events::next(podcast, "failed"));
     }

@@ -29,6 +29,23 @@ pub enum Class {
 }
 
 impl Class {
+    pub const ALL: [Class; 10] = [
+        Class::Success,
+        Class::Transient,
+        Class::Throttled,
+        Class::Timeout,
+        Class::Interrupted,
+        Class::Returned,
+        Class::PermanentInput,
+        Class::PermanentConfig,
+        Class::Unsupported,
+        Class::Expired,
+    ];
+
+    pub fn parse(name: &str) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| class.as_str() == name)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Class::Success => "success",

@@ -24,7 +24,8 @@ const MAX_SPEAKERS: usize = 8;
 const MAX_NAME: usize = 100;
 const MAX_METADATA: usize = 50;
 const MINUTES: std::ops::RangeInclusive<u16> = 1..=180;
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+/// What a podcast may take when its request does not say.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 const MAX_DEADLINE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -4,12 +4,14 @@
 //! plans, so that their cost does not depend on what the planner believes of the day.
 
 pub mod attempts;
+pub mod audit;
 pub mod chapters;
 pub mod dead_letters;
 pub mod events;
 pub mod fleet;
 pub mod podcasts;
 pub mod reading;
+pub mod replay;
 pub mod tasks;
 
 use std::str::FromStr;

@@ -112,8 +112,8 @@ pub async fn troubles(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result
     let select = client
         .prepare_cached(
             "select id, kind, chapter, segment, state, attempt, last_class, last_error, run_at from tasks
-             where podcast_id = $2 and tenant = $1 and state not in ('done', 'cancelled') and last_class is not null
-             order by id limit 20",
+             where podcast_id = $2 and tenant = $1 and state not in ('done', 'cancelled') and last_class <> 'success'
+             order by state = 'dead' desc, run_at, id limit 20",
         )
         .await?;
     let rows = client.query(&select, &[&tenant, &id]).await?;

@@ -105,7 +105,7 @@ impl State {
         }
     }
 
-    fn parse(name: &str) -> anyhow::Result<State> {
+    pub fn parse(name: &str) -> anyhow::Result<State> {
         Ok(match name {
             "ready" => State::Ready,
             "scheduled" => State::Scheduled,

@@ -1,0 +1,80 @@
+//! From "this has become possible" to the row of a task.
+
+use anyhow::Context;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::store::podcasts::{Podcast, State};
+use crate::store::tasks::{self, NewTask, Start};
+use crate::store::{Transaction, chapters};
+use crate::work::{JoinInput, Kind, MixInput};
+
+/// Completion credit, in microseconds of virtual time: work that finishes a podcast comes before work that begins another.
+fn credit(kind: Kind) -> i64 {
+    match kind {
+        Kind::Outline => 0,
+        Kind::Script => 1_000_000,
+        Kind::Tts => 2_000_000,
+        Kind::Mix => 5_000_000,
+        Kind::Join => 10_000_000,
+    }
+}
+
+/// A task of a podcast. Within a podcast, earlier chapters and segments rank first, so that it can be heard from its start.
+pub fn task<T: Serialize>(
+    podcast: &Podcast,
+    config: &Config,
+    kind: Kind,
+    (chapter, segment): (i32, i32),
+    input: &T,
+) -> anyhow::Result<NewTask> {
+    let engine = podcast.engines.engine(kind);
+    let json =
+        serde_json::value::to_raw_value(input).with_context(|| format!("the input of a {kind} task"))?;
+    let input_hash = tasks::input_hash(kind, engine, &identity(config, engine), &json);
+    Ok(NewTask {
+        id: Uuid::now_v7(),
+        podcast_id: podcast.id,
+        tenant: podcast.tenant.clone(),
+        principal: podcast.principal.clone(),
+        generation: podcast.generation,
+        kind,
+        chapter,
+        segment,
+        lane: podcast.lane,
+        rank: podcast.rank - credit(kind) + i64::from(chapter) * 1_000 + i64::from(segment),
+        engine: engine.to_owned(),
+        input: json,
+        input_hash,
+        deadline: podcast.deadline,
+        traceparent: podcast.traceparent.clone(),
+        start: if podcast.state == State::Running { Start::Ready } else { Start::Held },
+    })
+}
+
+/// What distinguishes an engine's results from those of another one of the same name.
+pub fn identity(config: &Config, engine: &str) -> String {
+    config.engines.get(engine).map(|engine| engine.identity()).unwrap_or_default()
+}
+
+/// The mix of a full chapter: its input is read from the rows of its segments.
+pub async fn mix(
+    tx: &Transaction<'_>,
+    podcast: &Podcast,
+    config: &Config,
+    chapter: i32,
+) -> anyhow::Result<NewTask> {
+    let segments = chapters::spoken_segments(tx, podcast.id, podcast.generation, chapter).await?;
+    task(podcast, config, Kind::Mix, (chapter, 0), &MixInput { segments })
+}
+
+/// The join of a podcast whose chapters are all mixed: its input is read from their rows.
+pub async fn join(tx: &Transaction<'_>, podcast: &Podcast, config: &Config) -> anyhow::Result<NewTask> {
+    let input = JoinInput {
+        title: podcast.title.clone().unwrap_or_default(),
+        language: podcast.brief.language.clone(),
+        chapters: chapters::mixed_chapters(tx, podcast.id, podcast.generation).await?,
+    };
+    task(podcast, config, Kind::Join, (0, 0), &input)
+}

@@ -3,6 +3,7 @@
 //! There is no authentication yet: the API listens on loopback only, and [`guard`] keeps web pages out of it.
 
 pub(crate) mod checks;
+mod dead_letters;
 mod episode;
 mod extract;
 mod files;
@@ -10,6 +11,7 @@ mod guard;
 mod podcasts;
 mod problem;
 mod range;
+mod replays;
 mod submit;
 mod watch;
 
@@ -23,7 +25,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use common::process;
 use deadpool_postgres::Object;
@@ -106,6 +108,16 @@ fn router(app: App, metrics: PrometheusHandle) -> Router {
         .route("/v1/podcasts/{id}/transcript.json", get(episode::transcript_json))
         .route("/v1/podcasts/{id}/transcript.txt", get(episode::transcript_txt))
         .route("/v1/podcasts/{id}/chapters.json", get(episode::chapters_json))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/groups", get(dead_letters::groups))
+        .route("/v1/dead-letters/replay", post(replays::start))
+        .route("/v1/dead-letters/{id}", get(dead_letters::show))
+        .route("/v1/dead-letters/{id}/replay", post(dead_letters::settle::replay))
+        .route("/v1/dead-letters/{id}/edit-replay", post(dead_letters::settle::edit_replay))
+        .route("/v1/dead-letters/{id}/discard", post(dead_letters::settle::discard))
+        .route("/v1/replays", get(replays::list))
+        .route("/v1/replays/{id}", get(replays::show).delete(replays::cancel))
+        .route("/v1/replays/{id}/cancel", post(replays::cancel))
         .with_state(app)
         .merge(health)
         .fallback(not_found)

@@ -2,7 +2,7 @@
 //! podcasts come along. It never waits for a worker, and the API answers while the broker is away.
 //!
 //! Read in this order: [`http`] (the API), [`intake`] (the same over AMQP), [`accept`] (one transaction for both), [`link`]
-//! (what the acceptor knows of the broker), [`session`] (the broker), [`live`] (watchers).
+//! (what the acceptor knows of the broker), [`session`] (the broker), [`live`] (watchers), [`replay`] (dead letters again).
 
 mod accept;
 mod cancel;
@@ -10,6 +10,7 @@ mod http;
 mod intake;
 mod link;
 mod live;
+mod replay;
 mod session;
 
 use std::sync::Arc;
@@ -88,7 +89,8 @@ pub async fn run(
         metrics,
         shutdown.clone(),
     ));
-    front.spawn(supervise(env.clone(), intake, shutdown.clone()));
+    front.spawn(supervise(env.clone(), intake.clone(), shutdown.clone()));
+    front.spawn(replay::many::run(env.clone(), intake, shutdown.clone()));
     front.spawn(live::run(env, shutdown.clone()));
     let ended = tokio::select! {
         Some(ended) = front.join_next() => flatten(ended),

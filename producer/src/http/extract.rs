@@ -29,23 +29,52 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PodcastId(pub(super) Uuid);
 
+/// The dead letter that a path names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LetterId(pub(super) Uuid);
+
+/// The replay of many letters that a path names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReplayId(pub(super) Uuid);
+
 impl<S: Send + Sync> FromRequestParts<S> for PodcastId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PodcastId, Problem> {
-        let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
-            return Err(malformed());
-        };
-        text.parse().map(PodcastId).map_err(|_| malformed())
+        let remedy = "Use the `id` of the answer to your request, a UUID";
+        id_in_path(parts, state, "it is not the id of a podcast", remedy).await.map(PodcastId)
     }
 }
 
-fn malformed() -> Problem {
-    Problem::bad_request(
-        "id",
-        "it is not the id of a podcast",
-        "Use the `id` of the answer to your request, a UUID",
-    )
+impl<S: Send + Sync> FromRequestParts<S> for LetterId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<LetterId, Problem> {
+        let remedy = "Use an `id` that GET /v1/dead-letters lists, a UUID";
+        id_in_path(parts, state, "it is not the id of a dead letter", remedy).await.map(LetterId)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ReplayId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<ReplayId, Problem> {
+        let remedy = "Use an `id` that GET /v1/replays lists, a UUID";
+        id_in_path(parts, state, "it is not the id of a replay", remedy).await.map(ReplayId)
+    }
+}
+
+async fn id_in_path<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    reason: &str,
+    remedy: &str,
+) -> Result<Uuid, Problem> {
+    let malformed = || Problem::bad_request("id", reason, remedy);
+    let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
+        return Err(malformed());
+    };
+    text.parse().map_err(|_| malformed())
 }
 
 /// There is no such podcast, or it is another tenant's: the answer is the same.

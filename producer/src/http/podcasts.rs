@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use common::store::dead_letters::reading as letters;
 use common::store::podcasts::State as PodcastState;
 use common::store::reading::{self, Filter, Summary, Trouble};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,9 @@ pub(super) struct Shown {
     /// What is being tried again, or has been given up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     troubles: Vec<Trouble>,
+    /// What waits for a person: replaying one of these letters lets the podcast go on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dead_letters: Vec<Uuid>,
 }
 
 /// The finished episode and where its parts are.
@@ -77,10 +81,11 @@ pub(super) async fn show(
     caller: Caller,
     PodcastId(id): PodcastId,
 ) -> Result<Json<Shown>, Problem> {
-    let (summary, troubles) = app
+    let (summary, troubles, dead_letters) = app
         .read(async |client| {
             let summary = reading::podcast(client, &caller.tenant, id).await?;
-            Ok((summary, reading::troubles(client, &caller.tenant, id).await?))
+            let troubles = reading::troubles(client, &caller.tenant, id).await?;
+            Ok((summary, troubles, letters::open_of_podcast(client, &caller.tenant, id).await?))
         })
         .await?;
     let summary = summary.ok_or_else(|| unknown(id))?;
@@ -98,7 +103,7 @@ pub(super) async fn show(
         transcript_txt: format!("{this}/transcript.txt"),
         chapters: format!("{this}/chapters.json"),
     });
-    Ok(Json(Shown { summary, links: Links::of(id), episode, troubles }))
+    Ok(Json(Shown { summary, links: Links::of(id), episode, troubles, dead_letters }))
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -91,7 +91,7 @@ async fn accept(
     Ok(Receipt { id, state, links: Links::of(id), replayed: receipt.replayed })
 }
 
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
@@ -125,18 +125,21 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// How long the body is going to be; `None` when its sender does not say.
-fn announced(headers: &HeaderMap) -> Option<usize> {
+pub(super) fn announced(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Room in memory for the body, held until the request is answered. A body of unknown length counts as the longest.
-fn memory(app: &App, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, (&'static str, Problem)> {
+pub(super) fn memory(
+    app: &App,
+    headers: &HeaderMap,
+) -> Result<OwnedSemaphorePermit, (&'static str, Problem)> {
     let kib = announced(headers).unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES) / 1024 + 1;
     let kib = u32::try_from(kib).unwrap_or(u32::MAX);
     app.memory.clone().try_acquire_many_owned(kib).map_err(|_| problem(&Refusal::Overloaded))
 }
 
-async fn read(body: Body, announced: Option<usize>) -> Result<Bytes, Problem> {
+pub(super) async fn read(body: Body, announced: Option<usize>) -> Result<Bytes, Problem> {
     let mut stream = body.into_data_stream();
     let mut kept = BytesMut::with_capacity(announced.unwrap_or(0).min(MAX_BODY_BYTES));
     let mut total = 0;

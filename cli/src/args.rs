@@ -1,5 +1,7 @@
 //! The command line. Every flag's text is its documentation.
 
+pub(crate) mod dead;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -51,6 +53,9 @@ pub(crate) enum Command {
     Cancel(One),
     /// Download an episode, its transcript or its chapters
     Download(Download),
+    /// Look at what was given up, and let it go on
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
     /// Measure the fleet
     #[command(subcommand)]
     Loadtest(LoadtestCommand),
@@ -249,6 +254,7 @@ impl Command {
             | Command::Watch(One { server, .. })
             | Command::Cancel(One { server, .. })
             | Command::Download(Download { server, .. }) => server.json,
+            Command::Dead(dead) => dead.server().json,
             Command::Demo(demo) => demo.json,
             Command::Config(ConfigCommand::Check { json }) => *json,
             Command::Loadtest(LoadtestCommand::Bench(bench)) => bench.json,

@@ -82,6 +82,11 @@ impl Client {
         self.json(self.request(Method::DELETE, path).timeout(ANSWER_LIMIT)).await
     }
 
+    /// Sent once: what it changes happens at most once, and an answer that is lost can be looked up.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.json(self.request(Method::POST, path).timeout(ANSWER_LIMIT).json(body)).await
+    }
+
     /// Sends a request for a podcast. While the server cannot be reached or is busy it is sent again, under the same
     /// key: however often it arrives, it is one podcast.
     pub(crate) async fn submit(&self, request: &PodcastRequest, key: &str) -> anyhow::Result<Value> {

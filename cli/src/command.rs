@@ -1,6 +1,7 @@
 //! The client commands: one file each.
 
 pub(crate) mod cancel;
+pub(crate) mod dead;
 pub(crate) mod download;
 pub(crate) mod list;
 pub(crate) mod show;

@@ -52,5 +52,6 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Watch(options) => command::watch::run(options).await,
         Command::Cancel(options) => command::cancel::run(options).await,
         Command::Download(options) => command::download::run(options).await,
+        Command::Dead(dead) => command::dead::run(dead).await,
     }
 }

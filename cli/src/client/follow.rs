@@ -50,7 +50,8 @@ pub(crate) async fn follow(
     }
 }
 
-/// Follows one connection to its end; true when the podcast is finished.
+/// Follows one connection to its end; true when the podcast is finished. The server ends the stream after the last event, and
+/// only then: an end in the middle of it was undone by a replay.
 async fn follow_once(
     client: &Client,
     id: Uuid,
@@ -59,6 +60,7 @@ async fn follow_once(
 ) -> anyhow::Result<bool> {
     let mut body = client.events(id, *last_seen).await?.bytes_stream();
     let mut parser = sse::Parser::default();
+    let mut ended = false;
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|error| client.unreachable(&error))?;
         for data in parser.feed(&piece)? {
@@ -70,12 +72,10 @@ async fn follow_once(
             }
             *last_seen = event.seq;
             tell(&sent, &event)?;
-            if event.is_last() {
-                return Ok(true);
-            }
+            ended = event.is_last();
         }
     }
-    Ok(false)
+    Ok(ended)
 }
 
 async fn is_finished(client: &Client, id: Uuid) -> bool {
@@ -144,6 +144,14 @@ mod tests {
             followed(vec![String::new(), away, format!("{HEAD}{}", event(5, "failed"))]).await;
         ended.unwrap();
         assert_eq!(seen, [5]);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_a_replay_undid_is_not_the_end() {
+        let events = [event(1, "failed"), event(2, "replayed"), event(3, "completed")].concat();
+        let (ended, seen, _) = followed(vec![format!("{HEAD}{events}")]).await;
+        ended.unwrap();
+        assert_eq!(seen, [1, 2, 3]);
     }
 
     #[tokio::test]

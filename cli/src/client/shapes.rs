@@ -38,6 +38,9 @@ pub(crate) struct Podcast {
     pub(crate) episode: Option<Episode>,
     #[serde(default)]
     pub(crate) troubles: Vec<Trouble>,
+    /// What waits for a person.
+    #[serde(default)]
+    pub(crate) dead_letters: Vec<Uuid>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

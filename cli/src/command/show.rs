@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::args::One;
 use crate::client::Client;
 use crate::client::shapes::{Episode, Podcast, Trouble};
-use crate::output::{clock, local, print, print_json, relative, spoken};
+use crate::output::{clock, local, own_name, print, print_json, relative, spoken};
 
 pub(crate) async fn run(options: One) -> anyhow::Result<()> {
     let client = Client::new(&options.server)?;
@@ -58,6 +58,11 @@ fn render(podcast: &Podcast, now: Timestamp) -> String {
             _ => trouble(task),
         }));
     }
+    if !podcast.dead_letters.is_empty() {
+        lines.push(String::new());
+        lines.push("It waits for somebody to look:".into());
+        lines.extend(podcast.dead_letters.iter().map(|id| format!("  {} dead show {id}", own_name())));
+    }
     lines.join("\n")
 }
 
@@ -101,7 +106,10 @@ fn trouble(task: &Trouble) -> String {
         place.push_str(&format!(", segment {}", task.segment + 1));
     }
     let why = task.message.as_deref().or(task.class.as_deref()).unwrap_or("no reason was given");
-    format!("  {}{place}: attempt {} failed: {why}", task.kind, task.attempt)
+    // While a ticket is out, the current attempt is under way: the one before is what failed.
+    let failed = if task.state == "dispatched" { task.attempt - 1 } else { task.attempt };
+    let class = task.class.as_deref().map(|class| format!(" ({class})")).unwrap_or_default();
+    format!("  {}{place}: attempt {failed} failed: {why}{class}", task.kind)
 }
 
 /// When it is tried again, while it is.
@@ -110,7 +118,8 @@ fn next(task: &Trouble, now: Timestamp) -> Option<String> {
         _ if task.state == "dead" => Some("not tried again".into()),
         Some(time) if time > now => Some(format!("next attempt {}", relative(time, now))),
         _ if task.state == "held" => None,
-        _ => Some("being tried again".into()),
+        _ if task.state == "dispatched" => Some(format!("attempt {} is under way", task.attempt)),
+        _ => Some("next attempt as soon as there is room".into()),
     }
 }
 
@@ -145,10 +154,18 @@ mod tests {
         assert!(text.contains("about 1 min 30 s"), "{text}");
         assert!(
             text.contains(
-                "tts, chapter 2, segment 5: attempt 3 failed: the engine asked to wait; next attempt in 20 s"
+                "tts, chapter 2, segment 5: attempt 3 failed: the engine asked to wait (throttled); next attempt in 20 s"
             ),
             "{text}"
         );
+    }
+
+    #[test]
+    fn an_attempt_under_way_is_not_the_one_that_failed() {
+        let text = shown(json!({
+            "troubles": [{ "kind": "tts", "chapter": 0, "segment": 0, "state": "dispatched", "attempt": 3, "message": "no answer" }]
+        }));
+        assert!(text.contains("attempt 2 failed: no answer; attempt 3 is under way"), "{text}");
     }
 
     #[test]
@@ -165,11 +182,13 @@ mod tests {
     fn a_failed_podcast_tells_its_causes() {
         let text = shown(json!({
             "state": "failed", "stage": "end", "troubles": [{ "kind": "script", "chapter": 0, "attempt": 5, "message": "no text" }],
-            "failure": { "class": "permanent_input", "stage": "script", "message": "no text", "chain": ["it is a table"] }
+            "failure": { "class": "permanent_input", "stage": "script", "message": "no text", "chain": ["it is a table"] },
+            "dead_letters": [uuid::Uuid::nil()]
         }));
         assert!(
             text.contains("script: no text (permanent_input)\n             because it is a table"),
             "{text}"
         );
+        assert!(text.contains("dead show 00000000-"), "{text}");
     }
 }

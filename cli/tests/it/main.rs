@@ -10,6 +10,7 @@ mod claims;
 mod faults;
 mod fleet;
 mod live;
+mod replay;
 mod scale;
 mod spine;
 
@@ -64,6 +65,25 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("scale::several_of_each_role_give_the_same_result", |s| {
         Box::pin(scale::several_of_each_role_give_the_same_result(s))
+    }),
+    ("replay::a_replayed_podcast_goes_on_where_it_stopped", |s| {
+        Box::pin(replay::a_replayed_podcast_goes_on_where_it_stopped(s))
+    }),
+    ("replay::an_edited_input_takes_the_place_of_the_old_one", |s| {
+        Box::pin(replay::an_edited_input_takes_the_place_of_the_old_one(s))
+    }),
+    ("replay::what_ran_out_of_time_gets_its_time_again", |s| {
+        Box::pin(replay::what_ran_out_of_time_gets_its_time_again(s))
+    }),
+    ("replay::many::a_replay_of_many_stops_when_the_cause_returns", |s| {
+        Box::pin(replay::many::a_replay_of_many_stops_when_the_cause_returns(s))
+    }),
+    ("replay::many::a_replay_of_many_outlives_its_process", |s| {
+        Box::pin(replay::many::a_replay_of_many_outlives_its_process(s))
+    }),
+    ("replay::a_refused_request_is_repaired", |s| Box::pin(replay::a_refused_request_is_repaired(s))),
+    ("replay::show_tells_the_next_attempt_and_the_last_failure", |s| {
+        Box::pin(replay::show_tells_the_next_attempt_and_the_last_failure(s))
     }),
     ("claims::dev_starts_everything_and_leaves_nothing", |s| {
         Box::pin(claims::dev_starts_everything_and_leaves_nothing(s))

@@ -6,6 +6,7 @@
 
 mod audio;
 mod bad_input;
+mod chaos;
 mod claims;
 mod faults;
 mod fleet;
@@ -26,6 +27,8 @@ type Test = for<'a> fn(&'a Arc<Servers>) -> LocalBoxFuture<'a, anyhow::Result<()
 
 /// Every test there is.
 const TESTS: &[(&str, Test)] = &[
+    // It takes longest, so it begins first.
+    ("chaos::nothing_is_lost_in_chaos", |s| Box::pin(chaos::nothing_is_lost_in_chaos(s))),
     ("spine::an_article_becomes_an_episode", |s| Box::pin(spine::an_article_becomes_an_episode(s))),
     ("spine::the_same_key_is_the_same_podcast", |s| Box::pin(spine::the_same_key_is_the_same_podcast(s))),
     ("spine::a_broker_that_is_down_delays_but_loses_nothing", |s| {

@@ -1,9 +1,10 @@
 # One profile and one set of features for demo, dev and test, so that nothing is compiled twice.
 CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 ARGS ?=
+MINUTES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint bench
+.PHONY: help setup demo dev test lint bench chaos
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,3 +34,8 @@ bench: ## Measure throughput and latency with an optimised build
 	@scripts/setup demo
 	$(CARGO) build --release --bin podfleet
 	target/release/podfleet loadtest bench $(ARGS)
+
+chaos: ## Maltreat a fleet for MINUTES, by SEED, and check that nothing is lost
+	@scripts/setup test
+	$(CARGO) build --bin podfleet
+	@$(CARGO) run -q --bin podfleet -- loadtest chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --output out/chaos/latest.json $(ARGS)

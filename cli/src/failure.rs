@@ -26,6 +26,9 @@ pub(crate) enum Failure {
     /// The server refused, and said why.
     #[error("{0}")]
     Refused(Problem),
+    /// What must hold does not.
+    #[error("{0}")]
+    Broken(String),
     /// The podcast did not come to be.
     #[error("{message}")]
     Podcast { message: String, podcast: serde_json::Value },
@@ -65,6 +68,7 @@ impl Failure {
             Failure::Interrupted => "interrupted",
             Failure::Unreachable(_) => "unreachable",
             Failure::Refused(_) => "refused",
+            Failure::Broken(_) => "broken",
             Failure::Podcast { .. } => "podcast_failed",
         }
     }
@@ -74,7 +78,7 @@ impl Failure {
             Failure::Usage(_) => 2,
             Failure::MissingProgram(_) => 3,
             Failure::Interrupted => 130,
-            Failure::Unreachable(_) | Failure::Refused(_) | Failure::Podcast { .. } => 1,
+            Failure::Unreachable(_) | Failure::Refused(_) | Failure::Broken(_) | Failure::Podcast { .. } => 1,
         }
     }
 }

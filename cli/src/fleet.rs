@@ -1,6 +1,6 @@
 //! The whole fleet on this machine, for `dev` and `demo`: private servers, and every role as a process of its own.
 
-mod children;
+pub(crate) mod children;
 mod roles;
 
 use std::path::{Path, PathBuf};

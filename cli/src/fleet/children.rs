@@ -26,12 +26,12 @@ type Order = (Command, oneshot::Sender<io::Result<Child>>);
 /// It does so when the *thread* that started them ends (that is how `PR_SET_PDEATHSIG` works), and a runtime may end its
 /// threads at any time. So one thread of our own starts all of them, and lives as long as this.
 #[derive(Clone, Debug)]
-pub(super) struct Nursery {
+pub(crate) struct Nursery {
     orders: mpsc::Sender<Order>,
 }
 
 impl Nursery {
-    pub(super) fn new() -> anyhow::Result<Nursery> {
+    pub(crate) fn new() -> anyhow::Result<Nursery> {
         let (orders, received) = mpsc::channel::<Order>();
         let runtime = Handle::current();
         let work = move || {
@@ -45,7 +45,7 @@ impl Nursery {
         Ok(Nursery { orders })
     }
 
-    pub(super) async fn start(&self, command: Command) -> anyhow::Result<Child> {
+    pub(crate) async fn start(&self, command: Command) -> anyhow::Result<Child> {
         let (reply, child) = oneshot::channel();
         self.orders.send((command, reply)).ok().context("the thread that starts processes has ended")?;
         child.await.context("the thread that starts processes has ended")?.context("starting a process")
@@ -54,7 +54,7 @@ impl Nursery {
 
 /// A program with what it prints kept in `log`. It has a process group of its own, so that a terminal's Ctrl-C reaches
 /// this process only, which then ends the others in order.
-pub(super) fn command(program: &Path, log: &Path) -> anyhow::Result<Command> {
+pub(crate) fn command(program: &Path, log: &Path) -> anyhow::Result<Command> {
     let file = open_log(log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut command = Command::new("setpriv");
     command
@@ -69,7 +69,7 @@ pub(super) fn command(program: &Path, log: &Path) -> anyhow::Result<Command> {
 }
 
 /// Asks a child to end, waits, and kills what has not ended by then, with everything it has started.
-pub(super) async fn end(name: &str, mut child: Child, patience: Duration) -> anyhow::Result<()> {
+pub(crate) async fn end(name: &str, mut child: Child, patience: Duration) -> anyhow::Result<()> {
     let Some(pid) = child.id() else { return Ok(()) };
     let pid = Pid::from_raw(pid.cast_signed());
     // It has not been awaited yet, so the number is still its own.
@@ -83,7 +83,7 @@ pub(super) async fn end(name: &str, mut child: Child, patience: Duration) -> any
 }
 
 /// Its last words.
-pub(super) fn last_line(log: &Path) -> String {
+pub(crate) fn last_line(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing");

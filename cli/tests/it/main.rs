@@ -6,10 +6,12 @@
 
 mod audio;
 mod bad_input;
+mod chaos;
 mod claims;
 mod faults;
 mod fleet;
 mod live;
+mod providers;
 mod replay;
 mod scale;
 mod spine;
@@ -26,6 +28,8 @@ type Test = for<'a> fn(&'a Arc<Servers>) -> LocalBoxFuture<'a, anyhow::Result<()
 
 /// Every test there is.
 const TESTS: &[(&str, Test)] = &[
+    // It takes longest, so it begins first.
+    ("chaos::nothing_is_lost_in_chaos", |s| Box::pin(chaos::nothing_is_lost_in_chaos(s))),
     ("spine::an_article_becomes_an_episode", |s| Box::pin(spine::an_article_becomes_an_episode(s))),
     ("spine::the_same_key_is_the_same_podcast", |s| Box::pin(spine::the_same_key_is_the_same_podcast(s))),
     ("spine::a_broker_that_is_down_delays_but_loses_nothing", |s| {
@@ -60,6 +64,10 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("live::events_resume_where_they_broke_off", |s| Box::pin(live::events_resume_where_they_broke_off(s))),
     ("live::health_and_metrics_answer", |s| Box::pin(live::health_and_metrics_answer(s))),
+    ("providers::the_table_for_speech_is_true", |s| Box::pin(providers::the_table_for_speech_is_true(s))),
+    ("providers::the_command_serves_until_it_is_told_to_leave", |s| {
+        Box::pin(providers::the_command_serves_until_it_is_told_to_leave(s))
+    }),
     ("scale::a_million_waiting_tasks_are_not_read", |s| {
         Box::pin(scale::a_million_waiting_tasks_are_not_read(s))
     }),

@@ -1,3 +1,5 @@
+use std::io::Cursor;
+
 use super::*;
 
 fn silence(seconds: f64) -> Vec<f32> {
@@ -57,7 +59,7 @@ fn recordings_are_exactly_as_long_as_asked_and_start_and_end_at_full_level() {
         assert!((audio[0] - 0.5).abs() < 1e-3 && (audio[samples - 1] - 0.5).abs() < 1e-3);
     }
     assert_eq!(encode(7, 10).len(), 24_000);
-    let wav = wav(&encode(7, 48_000)).unwrap();
+    let wav = wav(&encode(7, 48_000));
     let read = hound::WavReader::new(&wav[..]).unwrap();
     assert_eq!((read.len(), read.spec().channels, read.spec().sample_rate), (48_000, 1, RATE));
 }
@@ -120,12 +122,6 @@ fn mp3_coding_does_not_matter() {
 
 /// Encodes with LAME and decodes with Symphonia, as the fleet does.
 fn through_mp3(audio: &[f32], kbps: mp3lame_encoder::Bitrate) -> (Vec<f32>, u32) {
-    use symphonia::core::codecs::audio::AudioDecoderOptions;
-    use symphonia::core::formats::probe::Hint;
-    use symphonia::core::formats::{FormatOptions, TrackType};
-    use symphonia::core::io::MediaSourceStream;
-    use symphonia::core::meta::MetadataOptions;
-
     let mut builder = mp3lame_encoder::Builder::new().unwrap();
     builder.set_num_channels(1).unwrap();
     builder.set_sample_rate(RATE).unwrap();
@@ -135,6 +131,16 @@ fn through_mp3(audio: &[f32], kbps: mp3lame_encoder::Bitrate) -> (Vec<f32>, u32)
     encoder.encode_to_vec(mp3lame_encoder::MonoPcm(audio), &mut bytes).unwrap();
     bytes.reserve(8192);
     encoder.flush_to_vec::<mp3lame_encoder::FlushNoGap>(&mut bytes).unwrap();
+    decoded(bytes)
+}
+
+/// Samples and their rate, by Symphonia.
+pub(crate) fn decoded(bytes: Vec<u8>) -> (Vec<f32>, u32) {
+    use symphonia::core::codecs::audio::AudioDecoderOptions;
+    use symphonia::core::formats::probe::Hint;
+    use symphonia::core::formats::{FormatOptions, TrackType};
+    use symphonia::core::io::MediaSourceStream;
+    use symphonia::core::meta::MetadataOptions;
 
     let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
     let mut format = symphonia::default::get_probe()

@@ -2,6 +2,7 @@
 //! `PODFLEET__SECTION__KEY_FILE`. Unknown keys are refused. Each field's doc names its variable, unit and default.
 
 mod audio;
+mod engine;
 mod engines;
 mod fleet;
 
@@ -11,7 +12,8 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 pub use audio::{Audio, Pauses};
-pub use engines::{Defaults, Engine, EngineType, Engines};
+pub use engine::{AudioFormat, Engine, EngineType, InputUnit};
+pub use engines::{Defaults, Engines};
 pub use fleet::{Blobs, Broker, Cache, Collector, Database, Policy, Producer, Telemetry, Worker};
 
 /// Everything a role can be told.
@@ -42,20 +44,27 @@ impl Config {
     }
 
     fn from_sources(file: Option<&Path>, vars: Vec<(String, String)>) -> anyhow::Result<Config> {
-        let mut builder = config::Config::builder();
-        if let Some(path) = file {
-            builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
-        }
         let vars: config::Map<String, String> = vars
             .into_iter()
             .filter(|(name, _)| name.starts_with("PODFLEET__") && !name.ends_with("_FILE"))
             .collect();
-        let environment = config::Environment::with_prefix("PODFLEET")
-            .prefix_separator("__")
-            .separator("__")
-            .try_parsing(true)
-            .source(Some(vars));
-        let settings = builder.add_source(environment).build().context("reading the configuration")?;
+        let build = |built_in: Option<config::Config>| {
+            let mut builder = config::Config::builder();
+            if let Some(built_in) = built_in {
+                builder = builder.add_source(built_in);
+            }
+            if let Some(path) = file {
+                builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
+            }
+            let environment = config::Environment::with_prefix("PODFLEET")
+                .prefix_separator("__")
+                .separator("__")
+                .try_parsing(true)
+                .source(Some(vars.clone()));
+            builder.add_source(environment).build().context("reading the configuration")
+        };
+        let given = build(None)?;
+        let settings = build(Some(built_in_engines(&given)?))?;
         let mut config: Config = settings
             .try_deserialize()
             .context("the configuration has a key or a value that podfleet does not know")?;
@@ -80,6 +89,23 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The built-in engines below what is given, key by key. One that is given another type is another engine.
+fn built_in_engines(given: &config::Config) -> anyhow::Result<config::Config> {
+    let mut engines = Engines::default();
+    for (name, engine) in Engines::built_in() {
+        let engine_type = serde_json::to_value(engine.r#type)?;
+        let given_type = given.get_string(&format!("engines.{name}.type")).ok();
+        if given_type.is_none_or(|given| engine_type.as_str() == Some(given.as_str())) {
+            engines.insert(name, engine);
+        }
+    }
+    #[derive(Serialize)]
+    struct BuiltIn {
+        engines: Engines,
+    }
+    config::Config::try_from(&BuiltIn { engines }).context("the built-in engines as configuration")
 }
 
 /// `PODFLEET__DATABASE__URL_FILE=/run/secrets/db` stands for `PODFLEET__DATABASE__URL=<what the file holds>`.
@@ -119,6 +145,27 @@ mod tests {
             ("PODFLEET__ENGINES__VOICE__URL", "http://127.0.0.1:1"),
         ]);
         assert!(config.unwrap().engines.get("voice").is_some());
+    }
+
+    #[test]
+    fn a_key_of_a_built_in_engine_changes_that_key_alone() {
+        let config = from_env(&[("PODFLEET__ENGINES__ESPEAK__CONCURRENCY", "9")]).unwrap();
+        let (changed, before) = (config.engines.get("espeak").unwrap(), Engine::espeak());
+        assert_eq!(*changed, Engine { concurrency: 9, ..before });
+        assert_eq!(config.engines.get("extractive").unwrap(), &Engine::extractive());
+        let config = from_env(&[("PODFLEET__ENGINES__ESPEAK__VOICES", "f1")]).unwrap();
+        assert_eq!(config.engines.get("espeak").unwrap().voices, ["f1"]);
+    }
+
+    #[test]
+    fn a_built_in_name_with_another_type_is_another_engine() {
+        let given = [
+            ("PODFLEET__ENGINES__ESPEAK__TYPE", "openai"),
+            ("PODFLEET__ENGINES__ESPEAK__KINDS", "tts"),
+            ("PODFLEET__ENGINES__ESPEAK__URL", "http://127.0.0.1:1"),
+        ];
+        let config = from_env(&given).unwrap();
+        assert_eq!(config.engines.get("espeak").unwrap().voices, Vec::<String>::new());
     }
 
     #[test]

@@ -57,6 +57,8 @@ impl Outgoing {
             alone: false,
             committed_parts: 0,
             committed_turns: 0,
+            written: Vec::new(),
+            failures: 0,
             traceparent: task.traceparent.clone(),
             input: Input::Inline(task.input.clone()),
         };
@@ -342,6 +344,8 @@ mod tests {
             alone: false,
             committed_parts: 0,
             committed_turns: 0,
+            written: Vec::new(),
+            failures: 0,
             traceparent: None,
             input: Input::Blob("k".into()),
         };

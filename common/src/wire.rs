@@ -45,10 +45,24 @@ pub struct Ticket {
     pub committed_parts: i32,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub committed_turns: i32,
+    /// What those turns say, in order, for engines that go on writing after them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<Said>,
+    /// Attempts that definitely failed: the provider's idempotency key changes with it, and with nothing else.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: i32,
     /// W3C trace context of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     pub input: Input,
+}
+
+/// A turn of a script that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The speaker's name.
+    pub speaker: String,
+    pub text: String,
 }
 
 fn is_zero(number: &i32) -> bool {

@@ -7,7 +7,7 @@ mod read;
 mod sentences;
 mod units;
 
-pub use chunks::chunks;
+pub use chunks::{Weight, chunks, pieces};
 pub use read::{sections, to_markdown};
 pub use sentences::sentences;
 pub use units::{per_minute, speakable_units};

@@ -3,68 +3,13 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use crate::work::{Format, Kind};
+use super::engine::Engine;
+use crate::work::Kind;
 
 /// The table of engines, by name: `[engines.NAME]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Engines(BTreeMap<String, Engine>);
-
-/// Which program or wire format an engine is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineType {
-    /// Built-in writer: chapters from headings, the source's own sentences.
-    Extractive,
-    /// espeak-ng, as a program on this machine.
-    Espeak,
-    /// An OpenAI-compatible server.
-    OpenAi,
-    /// Does nothing at once: for benchmarks of the fleet itself.
-    Noop,
-}
-
-/// `[engines.NAME]`: one engine. Voices and limits stand here, where every role reads them, so that the producer can
-/// refuse what no worker could do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Engine {
-    /// `PODFLEET__ENGINES__NAME__TYPE`: `extractive`, `espeak`, `openai` or `noop`.
-    pub r#type: EngineType,
-    /// `…__KINDS`: which tasks it does, comma-separated: `outline`, `script`, `tts`.
-    #[serde(deserialize_with = "comma_separated")]
-    pub kinds: Vec<Kind>,
-    /// `…__URL`: base address of an `openai` server, without `/v1`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// `…__API_KEY` (or `…__API_KEY_FILE`): sent as a bearer token.
-    #[serde(default, skip_serializing)]
-    pub api_key: Option<String>,
-    /// `…__MODEL`: name of the model an `openai` server is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// `…__VOICES`: names it can speak with, comma-separated; requests may name these only. Empty: any name is passed on.
-    #[serde(default, deserialize_with = "comma_separated")]
-    pub voices: Vec<String>,
-    /// `…__LANGUAGES`: primary language tags it can do, comma-separated. Empty: any.
-    #[serde(default, deserialize_with = "comma_separated")]
-    pub languages: Vec<String>,
-    /// `…__FORMATS`: formats it can honestly write, comma-separated. Empty: any.
-    #[serde(default, deserialize_with = "comma_separated")]
-    pub formats: Vec<Format>,
-    /// `…__NEEDS_SOURCE`: cannot write from a topic alone. Default false.
-    #[serde(default)]
-    pub needs_source: bool,
-    /// `…__CONCURRENCY`: calls at a time from one worker process. Default 4.
-    #[serde(default = "four")]
-    pub concurrency: u16,
-    /// `…__TIMEOUT_MS`: for one whole call. Default 60000.
-    #[serde(default = "minute")]
-    pub timeout_ms: u64,
-    /// `…__EXPECTED_MS`: what one task usually takes; tickets under 50 ms together share a message. Default 1000.
-    #[serde(default = "second")]
-    pub expected_ms: u32,
-}
 
 /// `[defaults]`: the engine for each kind of task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,12 +62,22 @@ impl Engines {
         self.0.insert(name.to_owned(), engine);
     }
 
+    /// The engines that are there without configuration.
+    pub(super) fn built_in() -> [(&'static str, Engine); 3] {
+        [("extractive", Engine::extractive()), ("espeak", Engine::espeak()), ("noop", Engine::noop())]
+    }
+
     pub(super) fn add_built_in(&mut self) {
-        let built_in =
-            [("extractive", Engine::extractive()), ("espeak", Engine::espeak()), ("noop", Engine::noop())];
-        for (name, engine) in built_in {
+        for (name, engine) in Self::built_in() {
             self.0.entry(name.to_owned()).or_insert(engine);
         }
+    }
+
+    /// The engines to ask for a task, in order: the one that was chosen, then its fallbacks that know the kind.
+    pub fn order<'a>(&'a self, first: &'a str, kind: Kind) -> Vec<&'a str> {
+        let fallbacks = self.get(first).map(|engine| engine.fallback.as_slice()).unwrap_or_default();
+        let known = |name: &&str| self.get(name).is_some_and(|engine| engine.kinds.contains(&kind));
+        std::iter::once(first).chain(fallbacks.iter().map(String::as_str).filter(known)).collect()
     }
 
     pub(super) fn check(&self, defaults: &Defaults) -> anyhow::Result<()> {
@@ -142,107 +97,70 @@ impl Engines {
             bail!("defaults.mix is \"{}\"; use builtin (none goes only with the noop engine)", defaults.mix);
         }
         for (name, engine) in self.iter() {
-            if engine.r#type == EngineType::OpenAi && engine.url.is_none() {
-                bail!("engines.{name}.url is missing: an openai engine needs the base address of its server");
+            engine.check(name)?;
+            self.check_fallback(name, engine)?;
+        }
+        Ok(())
+    }
+
+    fn check_fallback(&self, name: &str, engine: &Engine) -> anyhow::Result<()> {
+        for other in &engine.fallback {
+            let Some(fallback) = self.get(other) else {
+                bail!("engines.{name}.fallback names \"{other}\", but there is no [engines.{other}]");
+            };
+            if other == name || !fallback.kinds.iter().any(|kind| engine.kinds.contains(kind)) {
+                bail!("engines.{name}.fallback names \"{other}\", which does none of its kinds; name another engine");
             }
-            if engine.concurrency == 0 {
-                bail!("engines.{name}.concurrency is 0; give at least 1");
+            let changes = engine.kinds.contains(&Kind::Tts) && !engine.sounds_like(fallback);
+            if changes && !engine.fallback_changes_voice {
+                bail!(
+                    "engines.{name}.fallback names \"{other}\", which speaks with other voices. Give both the same type, model, \
+                     instructions, speed and voices, or allow it with engines.{name}.fallback_changes_voice = true"
+                );
             }
         }
         Ok(())
     }
 }
 
-impl Engine {
-    fn new(r#type: EngineType, kinds: &[Kind]) -> Engine {
-        Engine {
-            r#type,
-            kinds: kinds.to_vec(),
-            url: None,
-            api_key: None,
-            model: None,
-            voices: Vec::new(),
-            languages: Vec::new(),
-            formats: Vec::new(),
-            needs_source: false,
-            concurrency: four(),
-            timeout_ms: minute(),
-            expected_ms: second(),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engines(json: serde_json::Value) -> Engines {
+        let mut engines: Engines = serde_json::from_value(json).unwrap();
+        engines.add_built_in();
+        engines
     }
 
-    fn extractive() -> Engine {
-        Engine {
-            needs_source: true,
-            formats: vec![Format::Dialogue, Format::Monologue],
-            expected_ms: 100,
-            ..Engine::new(EngineType::Extractive, &[Kind::Outline, Kind::Script])
-        }
+    #[test]
+    fn fallbacks_keep_the_voice_unless_they_may_change_it() {
+        let voice = |model: &str, fallback: &str, changes: bool| {
+            serde_json::json!({"type": "openai", "kinds": "tts", "url": "http://a", "model": model, "voices": "x,y",
+                               "fallback": fallback, "fallback_changes_voice": changes})
+        };
+        let check = |first: &str, second: &str, changes: bool, refused: Option<&str>| {
+            let both = serde_json::json!({"one": voice(first, "two", changes), "two": voice(second, "", false)});
+            let checked = engines(both).check(&Defaults::default()).map_err(|error| error.to_string());
+            match refused {
+                None => checked.unwrap(),
+                Some(words) => assert!(checked.unwrap_err().contains(words)),
+            }
+        };
+        check("m", "m", false, None);
+        check("m", "n", false, Some("other voices"));
+        check("m", "n", true, None);
+        let missing = engines(serde_json::json!({"one": voice("m", "nobody", false)}));
+        assert!(missing.check(&Defaults::default()).unwrap_err().to_string().contains("no [engines.nobody]"));
     }
 
-    fn espeak() -> Engine {
-        // Chinese and Japanese are left out on purpose: espeak-ng cannot read their characters.
-        let languages = "en ko de fr es it pt nl pl sv da nb fi cs hu ro el tr ru uk id vi";
-        let voices = "f2 m3 f4 m7 f1 m1 f3 m2 f5 m4";
-        Engine {
-            languages: languages.split(' ').map(str::to_owned).collect(),
-            voices: voices.split(' ').map(str::to_owned).collect(),
-            expected_ms: 300,
-            ..Engine::new(EngineType::Espeak, &[Kind::Tts])
-        }
+    #[test]
+    fn the_order_is_the_chosen_engine_and_then_its_fallbacks() {
+        let writer = serde_json::json!({"type": "openai", "kinds": "outline,script", "url": "http://a",
+                                        "fallback": "extractive,espeak"});
+        let engines = engines(serde_json::json!({"writer": writer}));
+        assert_eq!(engines.order("writer", Kind::Script), ["writer", "extractive"]);
+        assert_eq!(engines.order("extractive", Kind::Script), ["extractive"]);
+        assert_eq!(engines.order("gone", Kind::Script), ["gone"]);
     }
-
-    /// Fixtures for benchmarks: every task of a podcast, done at once.
-    fn noop() -> Engine {
-        Engine {
-            concurrency: 64,
-            expected_ms: 1,
-            ..Engine::new(EngineType::Noop, &[Kind::Outline, Kind::Script, Kind::Tts, Kind::Mix, Kind::Join])
-        }
-    }
-
-    /// What makes its results differ from those of another engine of the same type.
-    pub fn identity(&self) -> String {
-        format!("{:?}/{}", self.r#type, self.model.as_deref().unwrap_or_default())
-    }
-
-    /// Whether the engine does this language, by its primary tag (`ko` for `ko-KR`).
-    pub fn speaks(&self, language: &str) -> bool {
-        let primary = language.split('-').next().unwrap_or(language);
-        self.languages.is_empty() || self.languages.iter().any(|known| known.eq_ignore_ascii_case(primary))
-    }
-}
-
-fn four() -> u16 {
-    4
-}
-fn minute() -> u64 {
-    60_000
-}
-fn second() -> u32 {
-    1_000
-}
-
-/// A list in TOML, or one string with commas in an environment variable.
-fn comma_separated<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: serde::de::DeserializeOwned,
-{
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        List(Vec<String>),
-        Text(String),
-    }
-    let words = match Either::deserialize(deserializer)? {
-        Either::List(words) => words,
-        Either::Text(text) => {
-            text.split(',').map(|word| word.trim().to_owned()).filter(|w| !w.is_empty()).collect()
-        }
-    };
-    words
-        .into_iter()
-        .map(|word| serde_json::from_value(serde_json::Value::String(word)).map_err(serde::de::Error::custom))
-        .collect()
 }

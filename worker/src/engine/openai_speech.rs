@@ -1,139 +1,81 @@
 //! Any server that speaks OpenAI's `POST /v1/audio/speech`.
 
-mod answer;
-
-use std::time::Duration;
-
-use anyhow::Context;
-use bytes::{Bytes, BytesMut};
-use common::config::Engine;
+use bytes::Bytes;
+use common::config::{AudioFormat, Engine, InputUnit};
 use common::work::SpeechInput;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
-use reqwest::header::{HeaderValue, InvalidHeaderValue};
+use serde_json::{Value, json};
 
+use super::openai_http::{Client, Question, answer};
 use super::{Call, Recording, SpeechEngine};
 use crate::failure::Failure;
+use crate::text::{Weight, pieces};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
-
-/// What is read of an answer that is no recording.
-const MAX_ERROR: usize = 64 * 1024;
+const PATH: &str = "/v1/audio/speech";
+const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 
 /// Sent when the configuration names no model: servers with one model ignore it.
 const DEFAULT_MODEL: &str = "tts-1";
 
-/// A client of one server. It holds the key, so it has no `Debug`.
+/// Bytes of a WAV header, and what PCM without one is on this wire: mono, 24 kHz, 16 bits.
+const WAV_HEADER: u32 = 44;
+const PCM_RATE: u32 = 24_000;
+
+/// A client of one engine's speech servers. It holds the key, so it has no `Debug`.
 pub struct OpenAiSpeech {
-    name: String,
-    url: String,
-    model: String,
-    key: Option<String>,
-    timeout: Duration,
-    http: reqwest::Client,
+    client: Client,
+    settings: Engine,
 }
 
 impl OpenAiSpeech {
     /// `name` is the engine's in the configuration: failures begin with it.
     pub fn new(name: &str, settings: &Engine) -> anyhow::Result<OpenAiSpeech> {
-        let base = settings.url.as_deref().unwrap_or_default().trim_end_matches('/').trim_end_matches("/v1");
-        let address = reqwest::Url::parse(base).with_context(|| {
-            format!("engines.{name}.url is \"{base}\"; give an address such as http://127.0.0.1:8880")
-        })?;
-        anyhow::ensure!(
-            matches!(address.scheme(), "http" | "https"),
-            "engines.{name}.url is \"{base}\"; it must begin with http:// or https://"
-        );
-        let key = settings.api_key.clone().filter(|key| !key.is_empty());
-        if let Some(key) = &key {
-            bearer(key).with_context(|| format!("engines.{name}.api_key has characters that no key has"))?;
+        Ok(OpenAiSpeech { client: Client::new(name, settings)?, settings: settings.clone() })
+    }
+
+    fn body(&self, input: &SpeechInput) -> Value {
+        let settings = &self.settings;
+        let mut body = json!({
+            "model": settings.model.as_deref().unwrap_or(DEFAULT_MODEL),
+            "input": input.text,
+            "voice": input.voice,
+            "response_format": settings.audio_format.as_str(),
+        });
+        if let Some(instructions) = &settings.instructions {
+            body["instructions"] = json!(instructions);
         }
-        // The process may have chosen a provider of TLS already; then this changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            // A redirect would carry the text, and perhaps the key, to a server that nobody configured.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .with_context(|| format!("setting up the client of engines.{name}"))?;
-        Ok(OpenAiSpeech {
-            name: name.to_owned(),
-            url: format!("{base}/v1/audio/speech"),
-            model: settings.model.clone().unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
-            key,
-            timeout: Duration::from_millis(settings.timeout_ms),
-            http,
-        })
+        if let Some(speed) = settings.speed {
+            body["speed"] = json!(speed);
+        }
+        body
     }
 
     async fn ask(&self, input: &SpeechInput, call: &Call) -> Result<Bytes, Failure> {
-        let timeout = self.timeout.min(call.time_left);
-        let mut request =
-            self.http.post(&self.url).timeout(timeout).header("Idempotency-Key", &call.idempotency_key).json(
-                &serde_json::json!({
-                    "model": self.model,
-                    "input": input.text,
-                    "voice": input.voice,
-                    "response_format": "wav",
-                }),
-            );
-        if let Some(key) = &self.key
-            && let Ok(bearer) = bearer(key)
-        {
-            request = request.header(reqwest::header::AUTHORIZATION, bearer);
-        }
-        let mut response = request.send().await.map_err(|error| self.broken(error, timeout))?;
-        let status = response.status();
-        if !status.is_success() {
-            let headers = response.headers().clone();
-            // An error that breaks off is an error all the same: its status is known.
-            let body = body(&mut response, MAX_ERROR).await.map(|(bytes, _)| bytes).unwrap_or_default();
-            let failure = answer::refusal(status, &headers, &body, Timestamp::now());
-            return Err(self.told(failure, input));
-        }
-        let (bytes, whole) =
-            body(&mut response, MAX_ANSWER).await.map_err(|error| self.broken(error, timeout))?;
-        if !whole {
-            return Err(self.told(Failure::transient("answered with more than 64 MB for one segment"), input));
-        }
+        let payload = [input.text.as_str()];
+        let question = Question {
+            path: PATH,
+            idempotency_key: &call.idempotency_key,
+            units: units(&input.text, self.settings.input_unit),
+            until: self.client.until(call.time_left),
+            most: MAX_ANSWER,
+            payload: &payload,
+        };
+        let body = self.body(input);
+        let reply = self.client.ask(&question, |_| body.clone()).await.map_err(|refused| refused.failure)?;
+        let bytes = reply.whole().await?;
         match answer::no_recording(&bytes) {
-            Some(failure) => Err(self.told(failure, input)),
+            Some(failure) => Err(self.client.told(failure, &payload)),
+            None if self.settings.audio_format == AudioFormat::Pcm => Ok(with_header(bytes)),
             None => Ok(bytes),
         }
     }
 
-    /// Names the engine, and takes out what a server may have echoed: the key, the text.
-    fn told(&self, mut failure: Failure, input: &SpeechInput) -> Failure {
-        let mut message = std::mem::take(&mut failure.message);
-        if let Some(key) = &self.key {
-            message = message.replace(key.as_str(), "[key]");
-        }
-        if !input.text.trim().is_empty() {
-            message = message.replace(input.text.trim(), "[text]");
-        }
-        failure.message = format!("engine {} {}", self.name, answer::bounded(&message));
-        failure
-    }
-
-    /// No answer, or half of one.
-    fn broken(&self, error: reqwest::Error, timeout: Duration) -> Failure {
-        let name = &self.name;
-        // The address may hold a password.
-        let error = error.without_url();
-        if error.is_connect() {
-            Failure::transient(format!("engine {name} cannot be reached: is its server running?"))
-                .because(error)
-        } else if error.is_timeout() {
-            Failure::timeout(format!("engine {name} gave no whole answer within {} ms", timeout.as_millis()))
-                .because(error)
-        } else if error.is_builder() {
-            Failure::permanent_config(format!("engine {name} cannot be asked: the request is not valid HTTP"))
-                .because(error)
-        } else {
-            Failure::transient(format!("engine {name} broke off its answer")).because(error)
-        }
+    /// The voices that the server lists, if it does. Kokoro-FastAPI and others list them as names or objects.
+    async fn listed_voices(&self) -> Result<Option<Vec<String>>, Failure> {
+        let list = self.client.list("/v1/audio/voices").await?;
+        let voices = list.as_ref().map(|list| list.get("voices").or_else(|| list.get("data")).unwrap_or(list));
+        Ok(voices.and_then(Value::as_array).map(|voices| voices.iter().filter_map(name).collect()))
     }
 }
 
@@ -145,28 +87,82 @@ impl SpeechEngine for OpenAiSpeech {
     ) -> BoxFuture<'a, Result<Recording, Failure>> {
         async move {
             let bytes = self.ask(input, call).await?;
-            Ok(Recording { bytes, units: input.text.chars().count() as u64 })
+            Ok(Recording { bytes, units: units(&input.text, self.settings.input_unit) })
+        }
+        .boxed()
+    }
+
+    fn pieces(&self, text: &str, language: &str) -> Vec<String> {
+        pieces(text, language, weight(self.settings.input_unit), self.settings.max_input as usize)
+    }
+
+    fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        async move {
+            let Some(listed) = self.listed_voices().await?.filter(|listed| !listed.is_empty()) else {
+                return Ok(());
+            };
+            let missing: Vec<&str> =
+                self.settings.voices.iter().filter(|voice| !has(&listed, voice)).map(String::as_str).collect();
+            anyhow::ensure!(
+                missing.is_empty(),
+                "its server has no voice {}; it lists {}",
+                missing.join(", "),
+                answer::bounded(&listed.join(", "))
+            );
+            Ok(())
         }
         .boxed()
     }
 }
 
-fn bearer(key: &str) -> Result<HeaderValue, InvalidHeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {key}"))?;
-    value.set_sensitive(true);
-    Ok(value)
+/// Some servers mix voices with a plus sign, or give each a weight: `af_sky+af_bella(2)`.
+fn has(listed: &[String], voice: &str) -> bool {
+    let plain = |part: &str| part.split('(').next().unwrap_or_default().trim().to_owned();
+    listed.iter().any(|known| known == voice) || voice.split('+').all(|part| listed.contains(&plain(part)))
 }
 
-/// The body up to `most` bytes, and whether that is all of it.
-async fn body(response: &mut reqwest::Response, most: usize) -> Result<(Bytes, bool), reqwest::Error> {
-    let mut bytes = BytesMut::new();
-    while let Some(chunk) = response.chunk().await? {
-        if bytes.len() + chunk.len() > most {
-            return Ok((bytes.freeze(), false));
-        }
-        bytes.extend_from_slice(&chunk);
+fn name(voice: &Value) -> Option<String> {
+    let object = |field: &str| voice.get(field)?.as_str();
+    let name = voice.as_str().or_else(|| object("id")).or_else(|| object("voice_id")).or_else(|| object("name"));
+    name.map(str::to_owned)
+}
+
+fn weight(unit: InputUnit) -> Weight {
+    match unit {
+        InputUnit::Characters => Weight::Characters,
+        InputUnit::Bytes => Weight::Bytes,
+        InputUnit::Tokens => Weight::Tokens,
     }
-    Ok((bytes.freeze(), true))
+}
+
+fn units(text: &str, unit: InputUnit) -> u64 {
+    weight(unit).of(text) as u64
+}
+
+/// Raw samples get a header, so that they can be read like any recording. A server that answers with a container all the
+/// same is left alone.
+fn with_header(bytes: Bytes) -> Bytes {
+    let contained = [&b"RIFF"[..], b"ID3", b"fLaC", b"OggS", b"\xff\xfb", b"\xff\xf3"];
+    let Ok(length) = u32::try_from(bytes.len() & !1) else { return bytes };
+    if contained.iter().any(|start| bytes.starts_with(start)) {
+        return bytes;
+    }
+    let mut wav = Vec::with_capacity(bytes.len() + WAV_HEADER as usize);
+    wav.extend_from_slice(b"RIFF");
+    wav.extend_from_slice(&(length + WAV_HEADER - 8).to_le_bytes());
+    wav.extend_from_slice(b"WAVEfmt ");
+    wav.extend_from_slice(&16u32.to_le_bytes());
+    // PCM, one channel.
+    wav.extend_from_slice(&1u16.to_le_bytes());
+    wav.extend_from_slice(&1u16.to_le_bytes());
+    wav.extend_from_slice(&PCM_RATE.to_le_bytes());
+    wav.extend_from_slice(&(PCM_RATE * 2).to_le_bytes());
+    wav.extend_from_slice(&2u16.to_le_bytes());
+    wav.extend_from_slice(&16u16.to_le_bytes());
+    wav.extend_from_slice(b"data");
+    wav.extend_from_slice(&length.to_le_bytes());
+    wav.extend_from_slice(&bytes[..length as usize]);
+    Bytes::from(wav)
 }
 
 #[cfg(test)]

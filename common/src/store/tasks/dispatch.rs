@@ -1,20 +1,23 @@
 //! What the dispatcher reads and writes: lanes with waiting work, the lowest ranks of a lane, tasks on their way.
 
+use std::collections::HashMap;
+
 use anyhow::Context;
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
+use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use crate::topology::Lane;
-use crate::wire::{Input, Ticket, VERSION};
+use crate::wire::{Input, Said, Ticket, VERSION};
 use crate::work::Kind;
 
 /// The lowest ranks of a lane, above a cursor: reads as many rows as it returns, whatever waits behind them.
 /// Parameters: kind, lane, cursor, limit.
 pub const TAKE_READY: &str = "select t.podcast_id, t.id, t.rank, t.tenant, t.generation, t.chapter, t.segment, t.engine, t.input, t.input_hash,
-            t.attempt, t.parts, t.turns, t.deadline, t.traceparent
+            t.attempt, t.failures, t.parts, t.turns, t.deadline, t.traceparent
      from tasks t where t.state = 'ready' and t.kind = $1 and t.lane = $2 and t.rank >= $3
      order by t.rank limit $4 for update skip locked";
 
@@ -34,34 +37,79 @@ pub async fn take_ready(
 ) -> anyhow::Result<Vec<Ready>> {
     let select = tx.prepare_cached(TAKE_READY).await?;
     let rows = tx.query(&select, &[&kind.as_str(), &lane.as_str(), &from_rank, &limit]).await?;
-    rows.iter()
-        .map(|row| {
-            let attempt: i32 = row.try_get("attempt")?;
-            let deadline: Timestamp = row.try_get("deadline")?;
-            Ok(Ready {
-                rank: row.try_get("rank")?,
-                ticket: Ticket {
-                    v: VERSION,
-                    podcast: row.try_get("podcast_id")?,
-                    task: row.try_get("id")?,
-                    tenant: row.try_get("tenant")?,
-                    kind,
-                    chapter: row.try_get("chapter")?,
-                    segment: row.try_get("segment")?,
-                    attempt: attempt + 1,
-                    generation: row.try_get("generation")?,
-                    input_hash: row.try_get("input_hash")?,
-                    engine: row.try_get("engine")?,
-                    deadline,
-                    alone: lane == Lane::Alone,
-                    committed_parts: row.try_get("parts")?,
-                    committed_turns: row.try_get("turns")?,
-                    traceparent: row.try_get("traceparent")?,
-                    input: Input::Inline(row.try_get::<_, Json<Box<RawValue>>>("input")?.0),
-                },
-            })
-        })
-        .collect()
+    let mut ready = rows.iter().map(|row| read(row, kind, lane)).collect::<anyhow::Result<Vec<Ready>>>()?;
+    let failed: Vec<&mut Ticket> =
+        ready.iter_mut().map(|ready| &mut ready.ticket).filter(|ticket| ticket.failures > 0).collect();
+    count_definite_failures(tx, failed).await?;
+    for ready in ready.iter_mut().filter(|ready| ready.ticket.committed_turns > 0) {
+        ready.ticket.written = written(tx, &ready.ticket).await?;
+    }
+    Ok(ready)
+}
+
+fn read(row: &Row, kind: Kind, lane: Lane) -> anyhow::Result<Ready> {
+    let attempt: i32 = row.try_get("attempt")?;
+    let deadline: Timestamp = row.try_get("deadline")?;
+    let failures: i16 = row.try_get("failures")?;
+    Ok(Ready {
+        rank: row.try_get("rank")?,
+        ticket: Ticket {
+            v: VERSION,
+            podcast: row.try_get("podcast_id")?,
+            task: row.try_get("id")?,
+            tenant: row.try_get("tenant")?,
+            kind,
+            chapter: row.try_get("chapter")?,
+            segment: row.try_get("segment")?,
+            attempt: attempt + 1,
+            generation: row.try_get("generation")?,
+            input_hash: row.try_get("input_hash")?,
+            engine: row.try_get("engine")?,
+            deadline,
+            alone: lane == Lane::Alone,
+            committed_parts: row.try_get("parts")?,
+            committed_turns: row.try_get("turns")?,
+            written: Vec::new(),
+            failures: i32::from(failures),
+            traceparent: row.try_get("traceparent")?,
+            input: Input::Inline(row.try_get::<_, Json<Box<RawValue>>>("input")?.0),
+        },
+    })
+}
+
+/// Of tasks that have failed, how often they did for certain. After a timeout the provider may still be at it, or done: asked
+/// again with the same idempotency key, it can answer what was paid for already.
+async fn count_definite_failures(tx: &Transaction<'_>, tickets: Vec<&mut Ticket>) -> anyhow::Result<()> {
+    if tickets.is_empty() {
+        return Ok(());
+    }
+    let select = tx
+        .prepare_cached(
+            "select a.task_id, count(distinct a.attempt) from attempts a
+             where a.podcast_id = any($1) and a.task_id = any($2) and a.class = 'transient' group by a.task_id",
+        )
+        .await?;
+    let podcasts: Vec<Uuid> = tickets.iter().map(|ticket| ticket.podcast).collect();
+    let tasks: Vec<Uuid> = tickets.iter().map(|ticket| ticket.task).collect();
+    let rows = tx.query(&select, &[&podcasts, &tasks]).await?;
+    let counted: HashMap<Uuid, i64> =
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<anyhow::Result<_>>()?;
+    for ticket in tickets {
+        ticket.failures = counted.get(&ticket.task).map_or(0, |count| i32::try_from(*count).unwrap_or(i32::MAX));
+    }
+    Ok(())
+}
+
+/// The accepted turns of a script that is not finished. It is being written, so none are added meanwhile.
+async fn written(tx: &Transaction<'_>, ticket: &Ticket) -> anyhow::Result<Vec<Said>> {
+    let select = tx
+        .prepare_cached(
+            "select s.speaker, s.text from segments s
+             where s.podcast_id = $1 and s.generation = $2 and s.chapter = $3 order by s.segment",
+        )
+        .await?;
+    let rows = tx.query(&select, &[&ticket.podcast, &ticket.generation, &ticket.chapter]).await?;
+    rows.iter().map(|row| Ok(Said { speaker: row.try_get(0)?, text: row.try_get(1)? })).collect()
 }
 
 /// Marks locked tasks as on their way, with consecutive publish numbers from `first_seq` in the order given, which must be

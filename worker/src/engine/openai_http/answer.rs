@@ -17,21 +17,50 @@ const MAX_MESSAGE_CHARS: usize = 300;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The failure that a status other than 2xx stands for. Messages go on after the engine's name.
-pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Failure {
+pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Failure {
     let problem = Problem::read(body);
-    let mut failure = Failure::new(class(status, &problem), message(status, &problem));
+    let class = told_otherwise(headers, class(status, &problem));
+    let mut failure = Failure::new(class, message(status, &problem));
     failure.retry_after = retry_after(headers, now);
     failure
 }
 
-/// A 200 that carries no recording: servers and proxies answer so when they are starting or broken.
-pub(super) fn no_recording(body: &[u8]) -> Option<Failure> {
+/// `x-should-retry` says more than the status does.
+fn told_otherwise(headers: &HeaderMap, class: Class) -> Class {
+    let word = headers.get("x-should-retry").and_then(|value| value.to_str().ok()).map(str::trim);
+    match (word, class) {
+        (Some("true"), Class::PermanentInput) => Class::Transient,
+        (Some("false"), Class::Transient) => Class::PermanentInput,
+        // Not this minute, and not because of this input: as exhausted credit.
+        (Some("false"), Class::Throttled) => Class::PermanentConfig,
+        _ => class,
+    }
+}
+
+/// An error that arrives in the middle of an answer that began with 200: `{"error": …}`.
+pub(crate) fn error_within(error: &Value) -> Failure {
+    let problem = Problem::of(error);
+    let words = problem.message.as_deref().unwrap_or("it did not say why");
+    let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    let status = status.and_then(|code| StatusCode::from_u16(code).ok());
+    let class = class(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &problem);
+    Failure::new(class, format!("broke off its answer with an error: {words}"))
+}
+
+/// HTML or XML, from a server or a proxy that is starting or broken.
+pub(crate) fn is_page(body: &[u8]) -> bool {
     let text = body.trim_ascii_start();
-    let is_page =
+    let begins =
         |prefix: &[u8]| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    begins(b"<!doctype") || begins(b"<html") || begins(b"<?xml")
+}
+
+/// A 200 that carries no recording: servers and proxies answer so when they are starting or broken.
+pub(crate) fn no_recording(body: &[u8]) -> Option<Failure> {
+    let text = body.trim_ascii_start();
     if body.is_empty() {
         Some(Failure::transient("answered 200 with nothing in it"))
-    } else if is_page(b"<!doctype") || is_page(b"<html") || is_page(b"<?xml") {
+    } else if is_page(body) {
         Some(Failure::transient("answered 200 with a web page in place of a recording"))
     } else if text.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok() {
         let words = Problem::read(text).message.unwrap_or_default();
@@ -44,8 +73,9 @@ pub(super) fn no_recording(body: &[u8]) -> Option<Failure> {
 }
 
 /// At most 300 characters, on one line.
-pub(super) fn bounded(message: &str) -> String {
-    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+pub(crate) fn bounded(message: &str) -> String {
+    let plain: String = message.chars().take(4_000).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MAX_MESSAGE_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -53,7 +83,14 @@ pub(super) fn bounded(message: &str) -> String {
 }
 
 fn class(status: StatusCode, problem: &Problem) -> Class {
-    let broke = problem.says(&["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"]);
+    let broke = problem.says(&[
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "quota_exceeded",
+        "insufficient_balance",
+        "credits_exhausted",
+    ]);
     let no_model = problem.says(&["model_not_found", "invalid_model"]);
     match status.as_u16() {
         _ if broke || no_model => Class::PermanentConfig,
@@ -106,13 +143,16 @@ struct Problem {
 
 impl Problem {
     fn read(body: &[u8]) -> Problem {
-        let Ok(body) = serde_json::from_slice::<Value>(body) else { return Problem::default() };
-        let error = body.get("error").filter(|error| error.is_object()).unwrap_or(&body);
+        serde_json::from_slice::<Value>(body).map_or_else(|_| Problem::default(), |body| Problem::of(&body))
+    }
+
+    fn of(body: &Value) -> Problem {
+        let error = body.get("error").filter(|error| error.is_object()).unwrap_or(body);
         let text = |field: &str| error.get(field).and_then(Value::as_str).map(str::to_owned);
         let message = text("message").or_else(|| text("error")).or_else(|| detail(error));
         Problem {
             message: message.map(|message| bounded(&message)).filter(|message| !message.is_empty()),
-            code: text("code").unwrap_or_default(),
+            code: text("code").or_else(|| detail_status(error)).unwrap_or_default(),
             kind: text("type").unwrap_or_default(),
             param: text("param").unwrap_or_default(),
         }
@@ -126,6 +166,11 @@ impl Problem {
         let message = self.message.as_deref().unwrap_or_default().to_lowercase();
         self.param == word || self.code.contains(word) || message.contains(word)
     }
+}
+
+/// ElevenLabs' `detail.status`.
+fn detail_status(error: &Value) -> Option<String> {
+    error.get("detail")?.get("status")?.as_str().map(str::to_owned)
 }
 
 /// FastAPI's `detail`: text, or a list whose entries also hold the input, which is not repeated.
@@ -184,6 +229,24 @@ mod tests {
             "pay",
         );
         check(500, r#"{"error":"out of memory"}"#, Class::Transient, "out of memory");
+        let busy = r#"{"detail":{"status":"too_many_concurrent_requests","message":"wait"}}"#;
+        check(429, busy, Class::Throttled, "wait");
+        let spent = r#"{"detail":{"status":"quota_exceeded","message":"no credit"}}"#;
+        check(429, spent, Class::PermanentConfig, "no credit");
+    }
+
+    #[test]
+    fn a_server_may_say_whether_to_ask_again() {
+        let check = |status: u16, word: &'static str, expected: Class| {
+            let headers = HeaderMap::from_iter([("x-should-retry".parse().unwrap(), word.parse().unwrap())]);
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(refusal(status, &headers, b"", now()).class, expected, "{status} {word}");
+        };
+        check(400, "true", Class::Transient);
+        check(500, "false", Class::PermanentInput);
+        check(429, "false", Class::PermanentConfig);
+        check(429, "true", Class::Throttled);
+        check(401, "true", Class::PermanentConfig);
     }
 
     #[test]
@@ -224,7 +287,7 @@ mod tests {
 
     #[test]
     fn messages_are_bounded() {
-        assert_eq!(bounded("a\n b"), "a b");
+        assert_eq!(bounded("a\n b\u{1b}[31m"), "a b [31m");
         assert_eq!(bounded(&"한".repeat(500)).chars().count(), 301);
     }
 }

@@ -1,0 +1,204 @@
+//! Several servers with the same models: the one with the fewest calls in flight is asked, and one that failed rests a while.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a server rests after its first failure; doubled with each further one, up to [`LONGEST_REST`].
+const REST: Duration = Duration::from_millis(500);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// What a server was found not to understand. It is asked without from then on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Quirks {
+    pub(crate) format: Format,
+    /// It calls the limit `max_completion_tokens`.
+    pub(crate) completion_tokens: bool,
+    /// It knows no `stream_options`.
+    pub(crate) no_stream_options: bool,
+    /// It refuses a temperature.
+    pub(crate) no_temperature: bool,
+}
+
+/// The strongest promise about the form of an answer that a server gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Format {
+    #[default]
+    JsonSchema,
+    JsonObject,
+    /// None: the prompt alone asks for it.
+    Prompt,
+}
+
+impl Format {
+    pub(crate) fn weaker(self) -> Option<Format> {
+        match self {
+            Format::JsonSchema => Some(Format::JsonObject),
+            Format::JsonObject => Some(Format::Prompt),
+            Format::Prompt => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    servers: Mutex<Vec<Server>>,
+}
+
+#[derive(Clone, Debug)]
+struct Server {
+    base: String,
+    in_flight: usize,
+    failures: u32,
+    rests_until: Option<Instant>,
+    /// When it was last chosen, in calls: ties go to the one that waited longest.
+    chosen: u64,
+    quirks: Quirks,
+    /// Until when a weaker format than asked for stands; forever after a refusal that named a fault in the request.
+    format_until: Option<Instant>,
+}
+
+/// One call to a server; counts as in flight until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease<'a> {
+    pool: &'a Pool,
+    place: usize,
+    pub(crate) base: String,
+}
+
+impl Pool {
+    pub(crate) fn new(bases: Vec<String>) -> Pool {
+        let server = |base| Server {
+            base,
+            in_flight: 0,
+            failures: 0,
+            rests_until: None,
+            chosen: 0,
+            quirks: Quirks::default(),
+            format_until: None,
+        };
+        Pool { servers: Mutex::new(bases.into_iter().map(server).collect()) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.servers().len()
+    }
+
+    fn servers(&self) -> std::sync::MutexGuard<'_, Vec<Server>> {
+        // Every change is complete before the lock is let go.
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server to ask now. One that rests is asked only if all do: then the one that wakes first.
+    pub(crate) fn choose(&self, now: Instant) -> Option<Lease<'_>> {
+        let mut servers = self.servers();
+        let turn = servers.iter().map(|server| server.chosen).max().unwrap_or(0) + 1;
+        let rest = |server: &Server| server.rests_until.filter(|until| *until > now);
+        let place = (0..servers.len()).min_by_key(|place| {
+            let server = &servers[*place];
+            (rest(server), server.in_flight, server.chosen)
+        })?;
+        let server = servers.get_mut(place)?;
+        server.in_flight += 1;
+        server.chosen = turn;
+        Some(Lease { pool: self, place, base: server.base.clone() })
+    }
+}
+
+impl Lease<'_> {
+    fn with<T>(&self, change: impl FnOnce(&mut Server) -> T) -> Option<T> {
+        self.pool.servers().get_mut(self.place).map(change)
+    }
+
+    /// It answered as a server does that works.
+    pub(crate) fn worked(&self) {
+        self.with(|server| (server.failures, server.rests_until) = (0, None));
+    }
+
+    /// It did not answer, or said that it cannot at the moment.
+    pub(crate) fn failed(&self, now: Instant) {
+        self.with(|server| {
+            let rest = REST * 2u32.saturating_pow(server.failures.min(10));
+            server.failures = server.failures.saturating_add(1);
+            server.rests_until = now.checked_add(rest.min(LONGEST_REST));
+        });
+    }
+
+    pub(crate) fn quirks(&self, now: Instant) -> Quirks {
+        let quirks = self.with(|server| {
+            if server.format_until.is_some_and(|until| until <= now) {
+                server.format_until = None;
+                server.quirks.format = Format::default();
+            }
+            server.quirks
+        });
+        quirks.unwrap_or_default()
+    }
+
+    /// This form of asking worked where a stronger one did not. `until`: as long as that may have been a passing fault.
+    pub(crate) fn remember(&self, quirks: Quirks, until: Option<Instant>) {
+        self.with(|server| {
+            if quirks.format != server.quirks.format {
+                server.format_until = until;
+            }
+            server.quirks = quirks;
+        });
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.with(|server| server.in_flight = server.in_flight.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Pool {
+        Pool::new(vec!["a".into(), "b".into(), "c".into()])
+    }
+
+    #[test]
+    fn the_server_with_the_fewest_calls_is_asked() {
+        let (pool, now) = (pool(), Instant::now());
+        let (first, second) = (pool.choose(now).unwrap(), pool.choose(now).unwrap());
+        let third = pool.choose(now).unwrap();
+        assert_eq!([&first.base, &second.base, &third.base], ["a", "b", "c"]);
+        drop(second);
+        assert_eq!(pool.choose(now).unwrap().base, "b");
+        drop((first, third));
+        // All idle: the one that waited longest.
+        assert_eq!(pool.choose(now).unwrap().base, "a");
+    }
+
+    #[test]
+    fn a_server_that_failed_rests_longer_each_time_and_is_not_given_up() {
+        let (pool, now) = (Pool::new(vec!["a".into(), "b".into()]), Instant::now());
+        pool.choose(now).unwrap().failed(now);
+        for _ in 0..3 {
+            assert_eq!(pool.choose(now).unwrap().base, "b");
+        }
+        let later = now + REST + Duration::from_millis(1);
+        let again = pool.choose(later).unwrap();
+        assert_eq!(again.base, "a");
+        again.failed(later);
+        drop(again);
+        assert_eq!(pool.choose(later + REST).unwrap().base, "b");
+        pool.choose(later).unwrap().failed(later);
+        // Both rest: the one that wakes first.
+        assert_eq!(pool.choose(later).unwrap().base, "b");
+    }
+
+    #[test]
+    fn a_weaker_format_is_remembered_for_its_time() {
+        let (pool, now) = (Pool::new(vec!["a".into()]), Instant::now());
+        let lease = pool.choose(now).unwrap();
+        let weaker = Quirks { format: Format::JsonObject, no_temperature: true, ..Quirks::default() };
+        lease.remember(weaker, Some(now + REST));
+        assert_eq!(lease.quirks(now), weaker);
+        assert_eq!(lease.quirks(now + REST), Quirks { format: Format::JsonSchema, ..weaker });
+        lease.remember(weaker, None);
+        assert_eq!(lease.quirks(now + LONGEST_REST * 100), weaker);
+    }
+}

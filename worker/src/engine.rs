@@ -1,30 +1,26 @@
 //! Engines: the programs and servers that write and speak. An engine is one file here and one line in [`build`].
 
+mod call;
 pub mod espeak;
 pub mod extractive;
+pub mod openai_chat;
+mod openai_http;
 pub mod openai_speech;
+pub mod pace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use common::class::Class;
 use common::config::{Config, Engine, EngineType};
 use common::work::{Kind, OutlineInput, OutlineResult, ScriptInput, ScriptPart, SpeechInput};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use self::call::{Bill, Call, Draft};
 use crate::failure::Failure;
-
-/// What an engine may know of the attempt that calls it.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// Sent to servers that honour idempotency keys: the same for every attempt at the same input, until one definitely failed.
-    pub idempotency_key: String,
-    /// What is left of the podcast's deadline.
-    pub time_left: Duration,
-}
 
 /// A recording as the engine answered it: any container, any rate; it is sniffed, decoded and measured, never believed.
 #[derive(Clone, Debug)]
@@ -41,6 +37,16 @@ pub trait SpeechEngine: Send + Sync {
         input: &'a SpeechInput,
         call: &'a Call,
     ) -> BoxFuture<'a, Result<Recording, Failure>>;
+
+    /// The text in pieces that the engine takes at once; each is spoken by itself, and they are joined.
+    fn pieces(&self, text: &str, _language: &str) -> Vec<String> {
+        vec![text.to_owned()]
+    }
+
+    /// Whether what the configuration says of it, its voices above all, is true. An engine that cannot be asked now passes.
+    fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        std::future::ready(Ok(())).boxed()
+    }
 }
 
 /// Plans chapters and writes their turns. `source` is the text that `input` refers to, already fetched.
@@ -52,12 +58,25 @@ pub trait WritingEngine: Send + Sync {
         call: &'a Call,
     ) -> BoxFuture<'a, Result<OutlineResult, Failure>>;
 
+    /// All turns, or, of an engine that [goes on](WritingEngine::goes_on), those that follow what `call.draft` holds and was
+    /// given.
     fn script<'a>(
         &'a self,
         input: &'a ScriptInput,
         source: Option<&'a str>,
         call: &'a Call,
     ) -> BoxFuture<'a, Result<ScriptPart, Failure>>;
+
+    /// Whether it gives turns to the draft while it writes, and goes on after those of an earlier attempt. One that does
+    /// not writes the same turns every time.
+    fn goes_on(&self) -> bool {
+        false
+    }
+
+    /// Whether what the configuration says of it is true. An engine that cannot be asked now passes.
+    fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        std::future::ready(Ok(())).boxed()
+    }
 }
 
 /// An engine ready for use.
@@ -74,7 +93,10 @@ pub fn build(name: &str, settings: &Engine) -> anyhow::Result<Built> {
     Ok(match settings.r#type {
         EngineType::Extractive => Built::Writing(Arc::new(extractive::Extractive::new())),
         EngineType::Espeak => Built::Speech(Arc::new(espeak::Espeak::find(settings)?)),
-        EngineType::OpenAi => Built::Speech(Arc::new(openai_speech::OpenAiSpeech::new(name, settings)?)),
+        EngineType::OpenAi if settings.kinds.contains(&Kind::Tts) => {
+            Built::Speech(Arc::new(openai_speech::OpenAiSpeech::new(name, settings)?))
+        }
+        EngineType::OpenAi => Built::Writing(Arc::new(openai_chat::OpenAiChat::new(name, settings)?)),
         EngineType::Noop => Built::Noop,
     })
 }
@@ -112,6 +134,26 @@ impl Engines {
 
     pub(crate) fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
+    }
+
+    /// Compares the configuration with what engines say of themselves. What is wrong with an engine that new podcasts get
+    /// by default is an error, with any other a warning.
+    pub(crate) async fn check(&self, config: &Config) -> anyhow::Result<()> {
+        for (name, limited) in &self.0 {
+            let checked = match &limited.engine {
+                Built::Writing(engine) => engine.check().await,
+                Built::Speech(engine) => engine.check().await,
+                Built::Noop => Ok(()),
+            };
+            let Err(error) = checked else { continue };
+            // A server that does not answer yet may do so when the first task comes.
+            let passing = error.downcast_ref::<Failure>().is_some();
+            if config.defaults.tts == *name && !passing {
+                return Err(error.context(format!("engines.{name}.voices is not what the engine has")));
+            }
+            tracing::warn!(engine = name, error = format!("{error:#}"), "an engine could not be checked, or is not as configured");
+        }
+        Ok(())
     }
 
     /// The engine, with a permit to call it once.

@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engines;
+use crate::engine::pace::Measured;
 
 /// What one worker process does.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +50,8 @@ pub(crate) struct Env {
     pub(crate) blobs: Blobs,
     pub(crate) cache: Cache,
     pub(crate) engines: Engines,
+    /// How long speech has lasted so far.
+    pub(crate) measured: Arc<Measured>,
     pub(crate) readiness: Readiness,
 }
 
@@ -60,6 +63,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let env = Arc::new(prepare(config, options)?);
+    env.engines.check(&env.config).await.context("an engine of this worker is not as configured")?;
     let mut background = JoinSet::new();
     let (bind, readiness, token) =
         (env.config.worker.health_bind.clone(), env.readiness.clone(), shutdown.clone());
@@ -82,11 +86,13 @@ fn prepare(config: Arc<Config>, options: Options) -> anyhow::Result<Env> {
     if permits == 0 {
         bail!("the worker's concurrency is 0; give at least 1 with --concurrency or worker.concurrency");
     }
+    let cache = Cache::new(&config.cache)?;
     Ok(Env {
         id: process::identity("worker"),
         engines: Engines::build(&config, &kinds).context("an engine of this worker cannot be used")?,
         blobs: Blobs::open(&config.blobs)?,
-        cache: Cache::new(&config.cache)?,
+        measured: Measured::new(cache.clone()),
+        cache,
         readiness: Readiness::default(),
         permits,
         kinds,

@@ -1,6 +1,7 @@
 //! One ticket: from its input to the outcomes that are published for it.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::class::Class;
@@ -10,8 +11,10 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use crate::Env;
+use crate::engine::Bill;
 use crate::failure::Failure;
 use crate::outbox::Emitter;
+use crate::task::parts::PartSink;
 use crate::task::{self, Done};
 
 /// No task of any kind takes longer; the broker's own limit for an unacked delivery is half an hour.
@@ -24,7 +27,9 @@ const LONGEST_MESSAGE: usize = 500;
 pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
     let started_at = Timestamp::now();
     let started = Instant::now();
-    let result = attempt(env, ticket).await;
+    let bill = Bill::default();
+    let parts = Parts { env, ticket, emitter, started_at, next: AtomicI32::new(ticket.committed_parts) };
+    let result = attempt(env, ticket, &bill, &parts).await;
     let class = match &result {
         Ok(_) => Class::Success,
         Err(failure) => failure.class,
@@ -33,17 +38,16 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
         .increment(1);
     metrics::histogram!("podfleet_task_duration_seconds", "kind" => ticket.kind.as_str())
         .record(started.elapsed().as_secs_f64());
+    let (units, cost_micros) = bill.sum();
     match result {
         Ok(done) => {
             let count = done.parts.len();
-            let first = ticket.committed_parts;
             for (index, part) in done.parts.into_iter().enumerate() {
-                let mut outcome = blank(env, ticket, Class::Success, started_at);
-                outcome.part = first.saturating_add(i32::try_from(index).unwrap_or(i32::MAX));
+                let mut outcome = parts.outcome(part);
                 outcome.last = index + 1 == count;
-                outcome.result = Some(part);
                 if outcome.last {
-                    outcome.units = i64::try_from(done.units).unwrap_or(i64::MAX);
+                    outcome.units = i64::try_from(done.units.saturating_add(units)).unwrap_or(i64::MAX);
+                    outcome.cost_micros = cost_micros;
                     outcome.cached = done.cached;
                 }
                 emitter.outcome(outcome).await;
@@ -54,12 +58,43 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
                 podcast.id = %ticket.podcast, task.id = %ticket.task, task.kind = %ticket.kind, attempt = ticket.attempt,
                 class = %failure.class, error = failure.message, "a task failed"
             );
-            emitter.outcome(failed(env, ticket, started_at, &failure)).await;
+            let mut outcome = failed(env, ticket, started_at, &failure);
+            outcome.part = parts.next.load(Ordering::Relaxed);
+            // What was paid was paid, whatever came of it.
+            outcome.units = i64::try_from(units).unwrap_or(i64::MAX);
+            outcome.cost_micros = cost_micros;
+            emitter.outcome(outcome).await;
         }
     }
 }
 
-async fn attempt(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
+/// Parts of this attempt, numbered from the first that is not accepted yet.
+struct Parts<'a> {
+    env: &'a Env,
+    ticket: &'a Ticket,
+    emitter: &'a Emitter,
+    started_at: Timestamp,
+    next: AtomicI32,
+}
+
+impl Parts<'_> {
+    /// The next part, as one that more parts follow.
+    fn outcome(&self, part: Box<RawValue>) -> Outcome {
+        let mut outcome = blank(self.env, self.ticket, Class::Success, self.started_at);
+        outcome.part = self.next.fetch_add(1, Ordering::Relaxed);
+        outcome.last = false;
+        outcome.result = Some(part);
+        outcome
+    }
+}
+
+impl PartSink for Parts<'_> {
+    async fn part(&self, part: Box<RawValue>) {
+        self.emitter.outcome(self.outcome(part)).await;
+    }
+}
+
+async fn attempt(env: &Env, ticket: &Ticket, bill: &Bill, parts: &Parts<'_>) -> Result<Done, Failure> {
     if ticket.v > VERSION {
         return Err(Failure::new(
             Class::Unsupported,
@@ -74,7 +109,8 @@ async fn attempt(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
         ));
     }
     let limit = left.unsigned_abs().min(LONGEST);
-    match tokio::time::timeout(limit, AssertUnwindSafe(task::run(env, ticket, limit)).catch_unwind()).await {
+    let task = AssertUnwindSafe(task::run(env, ticket, limit, bill, parts)).catch_unwind();
+    match tokio::time::timeout(limit, task).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic)) => Err(Failure::transient(format!("the task panicked: {}", panic_message(&*panic)))),
         Err(_) => Err(Failure::timeout(format!("the task was not done within {} s", limit.as_secs()))),

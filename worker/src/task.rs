@@ -4,21 +4,26 @@ mod join;
 mod mix;
 mod noop;
 mod outline;
+pub(crate) mod parts;
 mod script;
+mod speaking;
 mod tts;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use common::class::Class;
 use common::publisher::fetch_input;
 use common::wire::Ticket;
-use common::work::{Kind, TextRef};
+use common::work::{Brief, Kind, TextRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::Env;
-use crate::engine::Call;
+use crate::engine::pace::{Pace, VoiceName};
+use crate::engine::{Bill, Call};
 use crate::failure::Failure;
+use crate::task::parts::PartSink;
 
 /// Which rules read and write text: a part of the name of every result that depends on them.
 fn text_revision() -> String {
@@ -46,18 +51,84 @@ impl Done {
     }
 }
 
-/// Does a ticket's task.
-pub(crate) async fn run(env: &Env, ticket: &Ticket, time_left: Duration) -> Result<Done, Failure> {
+/// Does a ticket's task. What is paid is put on `bill`, whatever it comes to; finished parts go to `parts` as they come.
+pub(crate) async fn run(
+    env: &Env,
+    ticket: &Ticket,
+    time_left: Duration,
+    bill: &Bill,
+    parts: &impl PartSink,
+) -> Result<Done, Failure> {
     if ticket.engine == "noop" {
         return noop::run(ticket).await;
     }
-    let call = Call { idempotency_key: format!("{}-{}", ticket.task, ticket.generation), time_left };
+    let call = Call { bill: bill.clone(), ..Call::new(idempotency_key(ticket), time_left) };
     match ticket.kind {
         Kind::Outline => outline::run(env, ticket, &call).await,
-        Kind::Script => script::run(env, ticket, &call).await,
+        Kind::Script => script::run(env, ticket, call, parts).await,
         Kind::Tts => tts::run(env, ticket, &call).await,
         Kind::Mix => mix::run(env, ticket).await,
         Kind::Join => join::run(env, ticket).await,
+    }
+}
+
+/// The same for every attempt at the same input until one definitely failed: a provider that honours it answers again what
+/// was paid for already. What was accepted of a script is a part of the input.
+fn idempotency_key(ticket: &Ticket) -> String {
+    let input = ticket.input_hash.get(..16).unwrap_or(&ticket.input_hash);
+    format!("{}-{}-{input}-{}-{}", ticket.task, ticket.generation, ticket.committed_turns, ticket.failures)
+}
+
+/// How fast the speakers of a podcast speak. Podcasts take the default speech engine of the time when they are accepted.
+fn pace(env: &Env, brief: &Brief) -> Pace {
+    let engine = &env.config.defaults.tts;
+    let voice = |voice: &str| VoiceName::new(&env.config, engine, voice, &brief.language);
+    let voices = brief.speakers.iter().map(|speaker| voice(&speaker.voice)).collect();
+    Pace::of(env.measured.clone(), voices, env.config.audio.pauses.turn_ms)
+}
+
+/// The ticket's engine, and then its fallbacks in order, until one succeeds. Only what another engine may do better is
+/// tried there; what the first one said is reported, with what became of the others.
+struct Chain<'a> {
+    names: std::vec::IntoIter<&'a str>,
+    started: Instant,
+    first: Option<Failure>,
+}
+
+impl<'a> Chain<'a> {
+    fn of(env: &'a Env, ticket: &'a Ticket) -> Chain<'a> {
+        let names = env.config.engines.order(&ticket.engine, ticket.kind);
+        Chain { names: names.into_iter(), started: Instant::now(), first: None }
+    }
+
+    /// The engine to try now, and the call with the time that is left; after the last one, why all failed.
+    fn next(&mut self, call: &Call) -> Result<(&'a str, Call), Failure> {
+        let Some(name) = self.names.next() else {
+            let none = || Failure::new(Class::Unsupported, "no engine was asked");
+            return Err(self.first.take().unwrap_or_else(none));
+        };
+        let time_left = call.time_left.saturating_sub(self.started.elapsed());
+        Ok((name, Call { time_left, ..call.clone() }))
+    }
+
+    /// `name` failed; an error if no other engine could do better.
+    fn failed(&mut self, name: &str, failure: Failure) -> Result<(), Failure> {
+        let elsewhere = matches!(
+            failure.class,
+            Class::Transient | Class::Timeout | Class::Throttled | Class::PermanentConfig | Class::Unsupported
+        );
+        match &mut self.first {
+            None if elsewhere => {
+                tracing::info!(engine = name, class = %failure.class, error = %failure, "an engine failed; its fallbacks are next");
+                self.first = Some(failure);
+            }
+            None => return Err(failure),
+            Some(first) if failure.class != Class::Unsupported => {
+                first.message = format!("{}; then {}", first.message, failure.message);
+            }
+            Some(_) => {}
+        }
+        Ok(())
     }
 }
 

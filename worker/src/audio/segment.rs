@@ -39,16 +39,37 @@ pub struct Prepared {
     pub true_peak_dbtp: f64,
 }
 
+/// Between two pieces of one segment: as long as between two sentences said in one breath.
+const JOINT_MS: usize = 150;
+
 /// Makes a segment of `bytes`, in which an engine says `text`. Levels it to `settings.target_lufs` with true peaks of at
 /// most `settings.max_true_peak_dbtp`.
 pub fn prepare(bytes: &[u8], text: &str, settings: &Audio) -> Result<Prepared, Rejected> {
-    let decoded = decode(bytes)?;
-    if decoded.clipped > MAX_CLIPPED {
-        return Err(Rejected::Clipped { percent: decoded.clipped * 100.0 });
+    prepare_joined(&[(bytes, text)], settings)
+}
+
+/// Makes one segment of recordings that follow each other. Each is checked against its own text.
+pub fn prepare_joined<B: AsRef<[u8]>, T: AsRef<str>>(
+    recordings: &[(B, T)],
+    settings: &Audio,
+) -> Result<Prepared, Rejected> {
+    let mut samples = Vec::new();
+    for (bytes, text) in recordings {
+        let decoded = decode(bytes.as_ref())?;
+        if decoded.clipped > MAX_CLIPPED {
+            return Err(Rejected::Clipped { percent: decoded.clipped * 100.0 });
+        }
+        let mut piece = trim(without_offset(decoded.samples))?;
+        check_length(piece.len(), text.as_ref())?;
+        fade(&mut piece, settings.fade_ms);
+        if !samples.is_empty() {
+            samples.extend(std::iter::repeat_n(0.0, JOINT_MS * SAMPLE_RATE as usize / 1000));
+        }
+        samples.extend(piece);
     }
-    let mut samples = trim(without_offset(decoded.samples))?;
-    check_length(samples.len(), text)?;
-    fade(&mut samples, settings.fade_ms);
+    if samples.is_empty() {
+        return Err(Rejected::Empty);
+    }
     finish(level(samples, settings)?)
 }
 
@@ -207,6 +228,24 @@ mod tests {
 
     fn prepare_it(bytes: &[u8]) -> Result<Prepared, Rejected> {
         prepare(bytes, "", &Audio::default())
+    }
+
+    #[test]
+    fn pieces_are_joined_with_a_short_pause() {
+        let one = recording(tone(400, 0.3));
+        let alone = prepare_it(&one).unwrap();
+        let joined = prepare_joined(&[(&one, ""), (&one, ""), (&one, "")], &Audio::default()).unwrap();
+        assert_eq!(joined.samples, 3 * alone.samples + 2 * (JOINT_MS as u64) * 24);
+        let empty: [(&[u8], &str); 0] = [];
+        assert_eq!(prepare_joined(&empty, &Audio::default()), Err(Rejected::Empty));
+    }
+
+    #[test]
+    fn a_piece_that_lacks_most_of_its_text_spoils_the_segment() {
+        let one = recording(tone(400, 0.3));
+        let long = "This is a sentence that takes much longer to say than less than half a second, whoever says it.";
+        let found = prepare_joined(&[(&one, ""), (&one, long)], &Audio::default());
+        assert!(matches!(found, Err(Rejected::TooShort { .. })), "{found:?}");
     }
 
     fn samples(prepared: &Prepared) -> Vec<f64> {

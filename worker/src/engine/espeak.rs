@@ -22,6 +22,9 @@ const PROGRAM: &str = "espeak-ng";
 const MAX_OUTPUT: u64 = 64 * 1024 * 1024;
 const MAX_ERRORS: u64 = 4 * 1024;
 
+/// How long the program may take to list its voices.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A WAV header without samples.
 const EMPTY_WAV: usize = 44;
 
@@ -58,7 +61,7 @@ impl Espeak {
         })?;
         Ok(Espeak {
             program,
-            timeout: Duration::from_millis(settings.timeout_ms),
+            timeout: settings.timeout(),
             settings: settings.clone(),
         })
     }
@@ -121,6 +124,29 @@ impl SpeechEngine for Espeak {
         }
         .boxed()
     }
+
+    fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        async move {
+            let listing = Command::new(&self.program).arg("--voices=variant").kill_on_drop(true).output();
+            let listing = tokio::time::timeout(LIST_TIMEOUT, listing).await??;
+            let listing = String::from_utf8_lossy(&listing.stdout);
+            let known = variants(&listing);
+            let missing: Vec<&str> =
+                self.settings.voices.iter().map(String::as_str).filter(|voice| !known.contains(voice)).collect();
+            anyhow::ensure!(
+                known.is_empty() || missing.is_empty(),
+                "{PROGRAM} has no voice variant {}; `{PROGRAM} --voices=variant` lists them",
+                missing.join(", ")
+            );
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Names of files in the program's list of variants: `!v/f2` in the fifth column.
+fn variants(listing: &str) -> Vec<&str> {
+    listing.split_whitespace().filter_map(|word| word.strip_prefix("!v/")).collect()
 }
 
 struct Output {

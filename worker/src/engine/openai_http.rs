@@ -106,7 +106,7 @@ impl Client {
     pub(super) async fn ask<'a>(
         &'a self,
         question: &Question<'_>,
-        body: impl Fn(Quirks) -> Value,
+        mut body: impl FnMut(Quirks) -> Value + Send,
     ) -> Result<Reply<'a>, Refused> {
         self.wait_for_room(question).await.map_err(Refused::of)?;
         let mut tried = 0;

@@ -5,7 +5,7 @@ use common::blobs;
 use common::wire::{INLINE_BYTES, Ticket};
 use common::work::{OutlineInput, OutlineResult, TextRef};
 
-use super::{Done, cached, input, remember, result_hash, text, text_revision};
+use super::{Chain, Done, cached, input, pace, remember, result_hash, text, text_revision};
 use crate::Env;
 use crate::engine::{Built, Call};
 use crate::failure::Failure;
@@ -17,11 +17,15 @@ pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done,
         return Done::from_cache(&outline);
     }
     let source = text(env, input.source.as_ref()).await?;
-    let (engine, _permit) = env.engines.acquire(&ticket.engine).await?;
-    let Built::Writing(engine) = engine else {
-        return Err(Failure::permanent_config(format!("the engine \"{}\" cannot write", ticket.engine)));
+    let call = Call { pace: pace(env, &input.brief), ..call.clone() };
+    let mut chain = Chain::of(env, ticket);
+    let mut outline = loop {
+        let (name, call) = chain.next(&call)?;
+        match plan(env, name, &input, source.as_deref(), &call).await {
+            Ok(outline) => break outline,
+            Err(failure) => chain.failed(name, failure)?,
+        }
     };
-    let mut outline = engine.outline(&input, source.as_deref(), call).await?;
     for chapter in &mut outline.chapters {
         if let Some(TextRef::Inline(text)) = &chapter.source
             && text.len() > INLINE_BYTES / 2
@@ -30,7 +34,22 @@ pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done,
         }
     }
     remember(env, ticket, &hash, &outline).await;
-    Done::new(&outline, source.map_or(0, |source| source.chars().count() as u64))
+    let paid = call.bill.sum().0 > 0;
+    Done::new(&outline, source.filter(|_| !paid).map_or(0, |source| source.chars().count() as u64))
+}
+
+async fn plan(
+    env: &Env,
+    name: &str,
+    input: &OutlineInput,
+    source: Option<&str>,
+    call: &Call,
+) -> Result<OutlineResult, Failure> {
+    let (engine, _permit) = env.engines.acquire(name).await?;
+    let Built::Writing(engine) = engine else {
+        return Err(Failure::permanent_config(format!("the engine \"{name}\" cannot write")));
+    };
+    engine.outline(input, source, call).await
 }
 
 /// A long chapter travels as a blob, so that the outcome and the chapter's ticket stay small.

@@ -1,40 +1,101 @@
-//! `script`: the turns of one chapter. Long scripts travel in parts, so that no outcome grows large and speech can start on
-//! the first part.
+//! `script`: the turns of one chapter. They travel in parts: an engine that writes turn by turn has each one spoken while it
+//! writes the next, and no outcome grows large.
 
 use common::wire::{INLINE_BYTES, Ticket};
 use common::work::{ScriptInput, ScriptPart, Turn};
 
-use super::{Done, cached, input, remember, result_hash, text, text_revision, to_json};
+use super::parts::{PartSink, sent_on};
+use super::{Chain, Done, cached, input, pace, remember, result_hash, text, text_revision, to_json};
 use crate::Env;
-use crate::engine::{Built, Call};
+use crate::engine::{Built, Call, Draft};
 use crate::failure::Failure;
 
-pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done, Failure> {
-    let input: ScriptInput = input(env, ticket).await?;
-    let hash = result_hash(ticket, &text_revision());
-    if let Some(script) = cached::<ScriptPart>(env, ticket, &hash).await {
-        return Ok(Done { cached: true, ..in_parts(ticket, script)? });
-    }
-    let source = text(env, input.plan.source.as_ref()).await?;
-    let (engine, _permit) = env.engines.acquire(&ticket.engine).await?;
-    let Built::Writing(engine) = engine else {
-        return Err(Failure::permanent_config(format!("the engine \"{}\" cannot write", ticket.engine)));
-    };
-    let script = engine.script(&input, source.as_deref(), call).await?;
-    remember(env, ticket, &hash, &script).await;
-    in_parts(ticket, script)
+/// About as much as one part holds.
+pub(super) const PART_BYTES: usize = INLINE_BYTES;
+
+/// What an engine wrote, and whether it went on after what had been accepted.
+struct Written {
+    rest: ScriptPart,
+    goes_on: bool,
 }
 
-/// Turns that an earlier attempt had accepted stay accepted: this attempt goes on after them.
-fn in_parts(ticket: &Ticket, script: ScriptPart) -> Result<Done, Failure> {
-    let units = script.turns.iter().map(|turn| turn.text.chars().count() as u64).sum();
+pub(super) async fn run(
+    env: &Env,
+    ticket: &Ticket,
+    call: Call,
+    parts: &impl PartSink,
+) -> Result<Done, Failure> {
+    let input: ScriptInput = input(env, ticket).await?;
+    let hash = result_hash(ticket, &text_revision());
+    // What an earlier attempt had accepted may not be how the cached script begins.
+    if ticket.committed_turns == 0
+        && let Some(script) = cached::<ScriptPart>(env, ticket, &hash).await
+    {
+        return Ok(Done { cached: true, ..in_parts(script.turns, 0)? });
+    }
+    let source = text(env, input.plan.source.as_ref()).await?;
+    let (draft, turns) = Draft::after(ticket.written.clone());
+    let call = Call { pace: pace(env, &input.brief), draft, ..call };
+    let writing = write_somewhere(env, ticket, &input, source.as_deref(), &call);
+    let written = sent_on(writing, turns, parts).await??;
+    let given = call.draft.given();
     let committed = usize::try_from(ticket.committed_turns).unwrap_or(0);
+    let skip = if written.goes_on { 0 } else { committed + given.len() };
+    if committed == 0 {
+        let turns = if written.goes_on { [given, written.rest.turns.clone()].concat() } else { written.rest.turns.clone() };
+        remember(env, ticket, &hash, &ScriptPart { turns }).await;
+    }
+    let paid = call.bill.sum().0 > 0;
+    let units = written.rest.turns.iter().map(|turn| turn.text.chars().count() as u64).sum();
+    Ok(Done { units: if paid { 0 } else { units }, ..in_parts(written.rest.turns, skip)? })
+}
+
+async fn write_somewhere(
+    env: &Env,
+    ticket: &Ticket,
+    input: &ScriptInput,
+    source: Option<&str>,
+    call: &Call,
+) -> Result<Written, Failure> {
+    let mut chain = Chain::of(env, ticket);
+    loop {
+        let (name, call) = chain.next(call)?;
+        match write(env, ticket, name, input, source, &call).await {
+            Ok(written) => return Ok(written),
+            Err(failure) => chain.failed(name, failure)?,
+        }
+    }
+}
+
+async fn write(
+    env: &Env,
+    ticket: &Ticket,
+    name: &str,
+    input: &ScriptInput,
+    source: Option<&str>,
+    call: &Call,
+) -> Result<Written, Failure> {
+    let (engine, _permit) = env.engines.acquire(name).await?;
+    let Built::Writing(engine) = engine else {
+        return Err(Failure::permanent_config(format!("the engine \"{name}\" cannot write")));
+    };
+    let begun = !call.draft.written().is_empty() || !call.draft.given().is_empty();
+    // An engine that always writes the same goes on after its own turns only.
+    if begun && !engine.goes_on() && name != ticket.engine {
+        return Err(Failure::transient(format!("engine {name} cannot go on where another one stopped")));
+    }
+    let rest = engine.script(input, source, call).await?;
+    Ok(Written { rest, goes_on: engine.goes_on() })
+}
+
+/// Turns that were accepted before stay accepted: `skip` of them are not sent again.
+fn in_parts(turns: Vec<Turn>, skip: usize) -> Result<Done, Failure> {
     let mut parts = Vec::new();
     let mut part = ScriptPart::default();
     let mut bytes = 0;
-    for turn in script.turns.into_iter().skip(committed) {
+    for turn in turns.into_iter().skip(skip) {
         let size = size(&turn);
-        if bytes + size > INLINE_BYTES && !part.turns.is_empty() {
+        if bytes + size > PART_BYTES && !part.turns.is_empty() {
             parts.push(to_json(&std::mem::take(&mut part))?);
             bytes = 0;
         }
@@ -43,9 +104,9 @@ fn in_parts(ticket: &Ticket, script: ScriptPart) -> Result<Done, Failure> {
     }
     // The last part may be empty: everything was accepted before, and the chapter only has to be closed.
     parts.push(to_json(&part)?);
-    Ok(Done { parts, units, cached: false })
+    Ok(Done { parts, units: 0, cached: false })
 }
 
-fn size(turn: &Turn) -> usize {
+pub(super) fn size(turn: &Turn) -> usize {
     turn.text.len() + 64
 }

@@ -6,11 +6,13 @@ use common::crash;
 use common::wire::Ticket;
 use common::work::{SpeechInput, SpeechResult};
 
-use super::{Done, cached, input, remember, result_hash, text_revision};
+use super::speaking::speak;
+use super::{Chain, Done, cached, input, remember, result_hash, text_revision};
 use crate::Env;
-use crate::audio::segment;
-use crate::engine::{Built, Call, Recording};
+use crate::audio::{SAMPLE_RATE, segment};
+use crate::engine::Call;
 use crate::failure::Failure;
+use crate::text::speakable_units;
 
 /// Bytes before the samples of a WAV file as [`segment::prepare`] writes it.
 const WAV_HEADER: u64 = 44;
@@ -21,19 +23,25 @@ pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done,
     if let Some(known) = find(env, ticket, &hash).await? {
         return Done::from_cache(&known);
     }
-    let (engine, permit) = env.engines.acquire(&ticket.engine).await?;
-    let Built::Speech(engine) = engine else {
-        return Err(Failure::permanent_config(format!("the engine \"{}\" cannot speak", ticket.engine)));
+    let mut chain = Chain::of(env, ticket);
+    let spoken = loop {
+        let (name, call) = chain.next(call)?;
+        match speak(env, ticket, name, &input, &call).await {
+            Ok(spoken) => break spoken,
+            Err(failure) => chain.failed(name, failure)?,
+        }
     };
-    let recording = engine.speak(&input, call).await?;
-    drop(permit);
     crash::point("worker.after_engine_before_store");
-    let units = recording.units;
-    let prepared = prepare(env, recording, input.text).await?;
-    let speech = store(env, ticket, &hash, prepared).await?;
+    // Another voice is another recording: it does not lie under the name of the one that was asked for.
+    let hash = spoken.other_voice.as_ref().map_or(hash.clone(), |voice| {
+        result_hash(ticket, &format!("{} {voice}", revision(env)))
+    });
+    let speech = store(env, ticket, &hash, spoken.prepared).await?;
     crash::point("worker.after_store_before_outcome");
     remember(env, ticket, &hash, &speech).await;
-    Done::new(&speech, units)
+    let ms = speech.samples * 1_000 / u64::from(SAMPLE_RATE);
+    env.measured.observe(&spoken.voice, speakable_units(&input.text, &input.language), ms).await;
+    Done::new(&speech, 0)
 }
 
 /// What the stored segment depends on besides the input: how numbers are read, and how it is levelled and faded.
@@ -59,14 +67,6 @@ async fn find(env: &Env, ticket: &Ticket, hash: &str) -> Result<Option<SpeechRes
         env.blobs.delete(&mark_key(ticket, hash)).await?;
     }
     Ok(whole.then_some(known))
-}
-
-async fn prepare(env: &Env, recording: Recording, text: String) -> Result<segment::Prepared, Failure> {
-    let settings = env.config.audio.clone();
-    let prepared = tokio::task::spawn_blocking(move || segment::prepare(&recording.bytes, &text, &settings))
-        .await
-        .map_err(|error| Failure::transient("decoding the recording panicked").because(error))?;
-    prepared.map_err(|rejected| Failure::new(rejected.class(), rejected.to_string()))
 }
 
 /// Audio first, its JSON last as the commit mark. Whoever loses a race reports the winner's figures.

@@ -13,7 +13,7 @@ fn input(text: &str, voice: &str, language: &str) -> SpeechInput {
 }
 
 fn call() -> Call {
-    Call { idempotency_key: "key".into(), time_left: Duration::from_secs(60) }
+    Call::new("key", Duration::from_secs(60))
 }
 
 /// A program in place of espeak-ng, to see its failures.
@@ -95,4 +95,12 @@ fn a_missing_program_names_the_remedy() {
     let failure = not_started(&std::io::Error::from(std::io::ErrorKind::NotFound));
     assert_eq!(failure.class, Class::PermanentConfig);
     assert!(failure.message.contains("make setup"));
+}
+
+#[tokio::test]
+async fn a_voice_that_the_program_lacks_is_found_at_start() {
+    Espeak::find(&settings()).unwrap().check().await.unwrap();
+    let wrong = Engine { voices: vec!["f2".into(), "nobody".into()], ..settings() };
+    let error = Espeak::find(&wrong).unwrap().check().await.unwrap_err().to_string();
+    assert!(error.contains("variant nobody;"), "{error}");
 }

@@ -14,7 +14,7 @@ fn brief(language: &str, format: Format, target_minutes: Option<u16>) -> Brief {
 }
 
 fn call() -> Call {
-    Call { idempotency_key: "key".into(), time_left: Duration::from_secs(60) }
+    Call::new("key", Duration::from_secs(60))
 }
 
 fn outline(source: Option<&str>, brief: Brief, titles: &[&str]) -> Result<OutlineResult, Failure> {

@@ -1,9 +1,10 @@
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use common::class::Class;
 use common::config::Engines;
 
@@ -41,7 +42,7 @@ fn input() -> SpeechInput {
 }
 
 fn call() -> Call {
-    Call { idempotency_key: "key-1".into(), time_left: Duration::from_secs(60) }
+    Call::new("key-1", Duration::from_secs(60))
 }
 
 fn answer(status: u16, body: &'static str) -> impl Fn() -> Response<Body> + Clone + Send + Sync {
@@ -146,4 +147,128 @@ fn bad_addresses_are_refused_at_start() {
         let error = OpenAiSpeech::new("v", engines.get("v").unwrap()).err().unwrap();
         assert!(format!("{error:#}").contains("engines.v.url"), "{error:#}");
     }
+}
+
+fn with(url: &str, change: serde_json::Value) -> OpenAiSpeech {
+    let mut settings = serde_json::json!({"type": "openai", "kinds": ["tts"], "url": url});
+    settings.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    OpenAiSpeech::new("voice", &serde_json::from_value(settings).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn settings_reach_the_server() {
+    let (url, seen) = server(answer(200, "fLaCdata")).await;
+    let change = serde_json::json!({"audio_format": "flac", "instructions": "calmly", "speed": 1.25});
+    with(&url, change).speak(&input(), &call()).await.unwrap();
+    let (_, body) = seen.lock().unwrap()[0].clone();
+    assert_eq!(
+        (&body["response_format"], &body["instructions"], &body["speed"]),
+        (&"flac".into(), &"calmly".into(), &1.25.into())
+    );
+}
+
+#[tokio::test]
+async fn raw_samples_become_a_recording() {
+    let (url, _) = server(answer(200, "\u{1}\u{0}\u{2}\u{0}")).await;
+    let engine = with(&url, serde_json::json!({"audio_format": "pcm"}));
+    let bytes = engine.speak(&input(), &call()).await.unwrap().bytes;
+    let mut wav = hound::WavReader::new(&bytes[..]).unwrap();
+    assert_eq!(wav.spec().sample_rate, 24_000);
+    assert_eq!(wav.samples::<i16>().map(Result::unwrap).collect::<Vec<_>>(), [1, 2]);
+    let (url, _) = server(answer(200, "RIFFdata")).await;
+    let engine = with(&url, serde_json::json!({"audio_format": "pcm"}));
+    assert_eq!(&engine.speak(&input(), &call()).await.unwrap().bytes[..], b"RIFFdata");
+}
+
+#[tokio::test]
+async fn a_stall_is_told_from_an_answer_that_takes_too_long() {
+    let (url, _) = server(endless).await;
+    let settings = serde_json::json!({"idle_timeout_ms": 100, "timeout_ms": 20_000});
+    let failure = with(&url, settings).speak(&input(), &call()).await.unwrap_err();
+    assert_eq!(failure.class, Class::Timeout);
+    assert!(failure.message.contains("stalled"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_times_out_by_itself() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let settings = serde_json::json!({"first_byte_timeout_ms": 100, "timeout_ms": 20_000});
+    let failure = with(&url, settings).speak(&input(), &call()).await.unwrap_err();
+    assert_eq!(failure.class, Class::Timeout);
+    assert!(failure.message.contains("did not begin to answer within 100 ms"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_costs_nothing_when_there_is_another() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = format!("http://{}", gone.local_addr().unwrap());
+    drop(gone);
+    let (url, seen) = server(answer(200, "RIFFdata")).await;
+    let engine = with(&dead, serde_json::json!({"urls": url}));
+    for _ in 0..4 {
+        engine.speak(&input(), &call()).await.unwrap();
+    }
+    assert_eq!(seen.lock().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn two_servers_share_what_is_asked_at_once() {
+    let (one, first) = server(answer(200, "RIFFdata")).await;
+    let (two, second) = server(answer(200, "RIFFdata")).await;
+    let engine = with(&one, serde_json::json!({"urls": two}));
+    for _ in 0..10 {
+        let (input, call) = (input(), call());
+        let (a, b) = tokio::join!(engine.speak(&input, &call), engine.speak(&input, &call));
+        (a.unwrap(), b.unwrap());
+    }
+    assert_eq!((first.lock().unwrap().len(), second.lock().unwrap().len()), (10, 10));
+}
+
+#[tokio::test]
+async fn a_packed_answer_is_not_unpacked() {
+    let packed = || Response::builder().header("Content-Encoding", "gzip").body(Body::from("\u{1f}bomb")).unwrap();
+    let (url, _) = server(packed).await;
+    let failure = failure(&url, 5000).await;
+    assert_eq!(failure.class, Class::Transient);
+    assert!(failure.message.contains("packed"), "{failure}");
+}
+
+#[tokio::test]
+async fn calls_beyond_the_rate_wait_or_are_handed_back() {
+    let (url, seen) = server(answer(200, "RIFFdata")).await;
+    let engine = with(&url, serde_json::json!({"requests_per_minute": 1}));
+    engine.speak(&input(), &call()).await.unwrap();
+    let failure = engine.speak(&input(), &call()).await.unwrap_err();
+    assert_eq!(failure.class, Class::Throttled);
+    assert!(failure.retry_after.unwrap() > Duration::from_secs(50), "{failure:?}");
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn segments_are_cut_in_the_servers_own_unit() {
+    let engine = |unit: &str, most: u32| {
+        with("http://127.0.0.1:1", serde_json::json!({"input_unit": unit, "max_input": most}))
+    };
+    let text = "물이 천천히 들어온다. 배가 조용히 나간다. 바다는 다시 기다린다.";
+    assert_eq!(engine("characters", 4096).pieces(text, "ko"), [text]);
+    assert_eq!(engine("characters", 25).pieces(text, "ko").len(), 2);
+    let pieces = engine("bytes", 40).pieces(text, "ko");
+    assert_eq!(pieces, ["물이 천천히 들어온다.", "배가 조용히 나간다.", "바다는 다시 기다린다."]);
+    assert!(pieces.iter().all(|piece| piece.len() <= 40));
+}
+
+#[tokio::test]
+async fn voices_are_compared_with_what_the_server_lists() {
+    let list = r#"{"voices": ["a", {"id": "b"}, {"name": "c"}]}"#;
+    let routes = Router::new().route("/v1/audio/voices", get(move || std::future::ready(list)));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, routes).into_future());
+    with(&url, serde_json::json!({"voices": "a,b,c,a+b(2)"})).check().await.unwrap();
+    let error = with(&url, serde_json::json!({"voices": "a,x"})).check().await.unwrap_err().to_string();
+    assert!(error.contains("no voice x; it lists a, b, c"), "{error}");
+    // A server that lists nothing cannot be compared with.
+    let (url, _) = server(answer(200, "")).await;
+    with(&url, serde_json::json!({"voices": "x"})).check().await.unwrap();
 }

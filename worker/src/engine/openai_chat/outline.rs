@@ -1,0 +1,338 @@
+//! Chapters from a language model: checked, with their share of the length, and with what connects them.
+
+use common::work::{Brief, ChapterPlan, ChapterRequest, OutlineInput, OutlineResult, TextRef};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::answer::{Visible, values};
+use super::checks::{self, Tongue, tongue};
+use super::prompt::{self, Prompt};
+use super::{Ended, Flow, MAX_ASKS, OpenAiChat, Reader, wrong};
+use crate::engine::Call;
+use crate::failure::Failure;
+use crate::text::{Section, Weight, is_speakable, per_minute, sections, speakable_units, to_markdown};
+
+/// Without a length asked for: as long as the source takes, at most this many minutes.
+const DEFAULT_MINUTES: u32 = 6;
+const CHAPTER_MINUTES: u32 = 4;
+const MAX_CHAPTERS: usize = 50;
+const MAX_TITLE: usize = 300;
+/// What is kept of each line of a plan.
+const MAX_LINE: usize = 2_000;
+/// What rules, plan and schema take of a model's context, roughly, in tokens.
+const OVERHEAD_TOKENS: usize = 4_000;
+/// A plan has no more than this.
+const MAX_BYTES: usize = 256 * 1024;
+
+#[derive(Debug, Deserialize)]
+struct Plan {
+    title: String,
+    chapters: Vec<Chapter>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Chapter {
+    title: String,
+    brief: String,
+    #[serde(default)]
+    before: String,
+    #[serde(default)]
+    after: String,
+    #[serde(default)]
+    opens: String,
+    #[serde(default)]
+    share: f64,
+}
+
+/// The source as the chapters' writers get it.
+enum Material {
+    None,
+    /// All of it, the same for each.
+    Whole(TextRef),
+    /// Too long for the model at once: each chapter has its own part.
+    Parts(Vec<String>),
+}
+
+/// Collects an answer, within bounds.
+#[derive(Default)]
+struct Whole {
+    visible: Visible,
+    checked: usize,
+    stopped: Option<&'static str>,
+}
+
+impl Reader for Whole {
+    fn push(&mut self, text: &str) -> Flow {
+        self.visible.push(text);
+        if self.visible.bytes() > MAX_BYTES {
+            self.stopped = Some("it had no end");
+        } else if self.visible.bytes() > self.checked + 1_024 {
+            self.checked = self.visible.bytes();
+            if self.visible.loops() {
+                self.stopped = Some("it repeated itself without end");
+            }
+        }
+        if self.stopped.is_some() { Flow::Stop } else { Flow::Go }
+    }
+}
+
+pub(super) async fn plan(
+    engine: &OpenAiChat,
+    input: &OutlineInput,
+    source: Option<&str>,
+    call: &Call,
+) -> Result<OutlineResult, Failure> {
+    let brief = &input.brief;
+    if source.is_some_and(|source| !is_speakable(source)) {
+        return Err(Failure::permanent_input("the source has nothing to say aloud"));
+    }
+    let minutes = minutes(brief, source);
+    let asked = input.chapters.len();
+    let count = if asked > 0 { asked } else { minutes.div_ceil(CHAPTER_MINUTES) as usize };
+    let count = count.clamp(1, MAX_CHAPTERS);
+    let room = engine.room().saturating_sub(OVERHEAD_TOKENS).max(500);
+    let (material, shown) = material(input, source, count, asked > 0, room)?;
+    let count = if let Material::Parts(parts) = &material { parts.len() } else { count };
+    let requested: Vec<_> =
+        input.chapters.iter().map(|chapter| (chapter.title.clone(), chapter.brief.clone())).collect();
+    let task = prompt::outline(brief, &requested, count, minutes);
+    let mut note: Option<String> = None;
+    for ask in 0..MAX_ASKS {
+        let again = note.as_ref().map(|note| format!("Your last answer could not be used: {note}.\n"));
+        let prompt = Prompt {
+            system: prompt::system(brief),
+            user: format!("{}{task}{}", prompt::source(shown.as_deref()), again.unwrap_or_default()),
+            name: "outline",
+            schema: prompt::outline_schema(count, brief),
+        };
+        let mut reader = Whole::default();
+        let ended = engine.converse(&prompt, call, ask, &mut reader).await?;
+        match read(&reader, ended, brief, &input.chapters, count) {
+            Ok(plan) => return Ok(outlined(plan, input, minutes, material)),
+            Err(reason) => note = Some(reason),
+        }
+    }
+    Err(wrong(&engine.name, note.as_deref().unwrap_or_default()))
+}
+
+/// The plan in an answer, or what is wrong with it in words that the model can act on.
+fn read(
+    reader: &Whole,
+    ended: Ended,
+    brief: &Brief,
+    requested: &[ChapterRequest],
+    count: usize,
+) -> Result<Plan, String> {
+    if let Some(reason) = reader.stopped {
+        return Err(reason.to_owned());
+    }
+    let (text, unclosed) = reader.visible.settled();
+    let mut found = values(text);
+    if unclosed {
+        // The last thing it came to while it was thinking.
+        found.reverse();
+    }
+    let mut reason = match ended {
+        Ended::Length => "it was cut off because it was too long".to_owned(),
+        _ if text.trim().is_empty() => "it was empty".to_owned(),
+        _ => "there was no complete JSON object in it".to_owned(),
+    };
+    for value in found.into_iter().filter(Value::is_object) {
+        match serde_json::from_value::<Plan>(value) {
+            Ok(plan) => match check(plan, brief, requested, count) {
+                Ok(plan) => return Ok(plan),
+                Err(wrong) => reason = wrong,
+            },
+            Err(error) => reason = format!("the JSON does not fit the schema: {error}"),
+        }
+    }
+    Err(reason)
+}
+
+fn check(
+    mut plan: Plan,
+    brief: &Brief,
+    requested: &[ChapterRequest],
+    count: usize,
+) -> Result<Plan, String> {
+    if plan.chapters.len() != count {
+        return Err(format!("it has {} chapters instead of {count}", plan.chapters.len()));
+    }
+    plan.title = title(&plan.title)?;
+    for (place, chapter) in plan.chapters.iter_mut().enumerate() {
+        chapter.title = match requested.get(place) {
+            Some(asked) => asked.title.clone(),
+            None => title(&chapter.title)?,
+        };
+        if chapter.brief.trim().is_empty() {
+            return Err(format!("chapter {} has no brief", place + 1));
+        }
+        if !brief.speakers.iter().any(|speaker| speaker.name == chapter.opens.trim()) {
+            chapter.opens.clear();
+        }
+    }
+    for (place, chapter) in plan.chapters.iter().enumerate() {
+        if requested.is_empty() && plan.chapters[..place].iter().any(|other| other.title == chapter.title) {
+            return Err("two chapters have the same title".to_owned());
+        }
+    }
+    let titles: Vec<&str> = plan.chapters.iter().map(|chapter| chapter.title.as_str()).collect();
+    let briefs: Vec<&str> = plan.chapters.iter().map(|chapter| chapter.brief.as_str()).collect();
+    let text = format!("{}. {}. {}", plan.title, titles.join(". "), briefs.join(" "));
+    match tongue(&text, &brief.language) {
+        Tongue::Wrong(found) if requested.is_empty() => {
+            Err(format!("it is in {found} and must be in {}", brief.language))
+        }
+        _ => Ok(plan),
+    }
+}
+
+fn title(text: &str) -> Result<String, String> {
+    let title = checks::spoken(text, std::iter::empty()).map_err(|wrong| format!("a title cannot be used: {wrong}"))?;
+    Ok(title.chars().take(MAX_TITLE).collect())
+}
+
+fn outlined(plan: Plan, input: &OutlineInput, minutes: u32, material: Material) -> OutlineResult {
+    let total = minutes.saturating_mul(per_minute(&input.brief.language));
+    let even = 100.0 / plan.chapters.len() as f64;
+    // A plan that gives a chapter nearly nothing, or nearly all, has not understood the question.
+    let share = |chapter: &Chapter| {
+        let asked = if chapter.share.is_finite() && chapter.share > 0.0 { chapter.share } else { even };
+        asked.clamp(even * 0.5, even * 2.0)
+    };
+    let sum: f64 = plan.chapters.iter().map(share).sum();
+    let chapters = plan.chapters.iter().enumerate().map(|(place, chapter)| ChapterPlan {
+        title: chapter.title.clone(),
+        brief: continuity(chapter),
+        source: match &material {
+            Material::None => None,
+            Material::Whole(source) => Some(source.clone()),
+            Material::Parts(parts) => parts.get(place).cloned().map(TextRef::Inline),
+        },
+        budget: (f64::from(total) * share(chapter) / sum).round().max(1.0) as u32,
+    });
+    let title = input.brief.title.clone().unwrap_or(plan.title);
+    OutlineResult { title, chapters: chapters.collect() }
+}
+
+/// What its writer must know, beyond the titles of its neighbours.
+fn continuity(chapter: &Chapter) -> String {
+    let line = |label: &str, text: &str| {
+        let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_LINE).collect();
+        if text.is_empty() { String::new() } else { format!("{label}{text}\n") }
+    };
+    [
+        line("It tells: ", &chapter.brief),
+        line("What listeners know by then: ", &chapter.before),
+        line("What it hands over: ", &chapter.after),
+        line("It is opened by: ", &chapter.opens),
+    ]
+    .concat()
+    .trim_end()
+    .to_owned()
+}
+
+fn minutes(brief: &Brief, source: Option<&str>) -> u32 {
+    brief.target_minutes.map_or_else(
+        || {
+            let units = source.map_or(u32::MAX, |source| speakable_units(source, &brief.language));
+            units.div_ceil(per_minute(&brief.language)).clamp(1, DEFAULT_MINUTES)
+        },
+        u32::from,
+    )
+}
+
+/// What the chapters get of the source, and what the plan is made from.
+fn material(
+    input: &OutlineInput,
+    source: Option<&str>,
+    count: usize,
+    fixed: bool,
+    room: usize,
+) -> Result<(Material, Option<String>), Failure> {
+    let Some(source) = source else { return Ok((Material::None, None)) };
+    let weight = Weight::Tokens.of(source);
+    if weight <= room {
+        let reference = input.source.clone().unwrap_or_else(|| TextRef::Inline(source.to_owned()));
+        return Ok((Material::Whole(reference), Some(source.to_owned())));
+    }
+    let language = &input.brief.language;
+    let count = if fixed { count } else { count.max(weight.div_ceil(room)).min(MAX_CHAPTERS) };
+    let blocks: Vec<Section> = sections(source, language).into_iter().flat_map(one_a_paragraph).collect();
+    let mut shares = shares(blocks, count, language);
+    let Some(last) = shares.last().cloned() else {
+        return Err(Failure::permanent_input(
+            "the source has nothing to say aloud: without code, tables, images and addresses no sentence is left",
+        ));
+    };
+    if fixed {
+        shares.resize(count, last);
+    }
+    let digest: Vec<String> = shares
+        .iter()
+        .enumerate()
+        .map(|(place, share)| {
+            format!("[What chapter {} is about]\n{}", place + 1, condensed(share, language, room / shares.len()))
+        })
+        .collect();
+    let parts = shares.iter().map(|share| condensed(share, language, room)).collect();
+    Ok((Material::Parts(parts), Some(digest.join("\n\n"))))
+}
+
+fn one_a_paragraph(section: Section) -> impl Iterator<Item = Section> {
+    let (mut heading, level) = (section.heading, section.level);
+    section.paragraphs.into_iter().map(move |paragraph| Section {
+        heading: heading.take(),
+        level,
+        paragraphs: vec![paragraph],
+    })
+}
+
+/// Neighbouring paragraphs in up to `count` shares of about equal length; none is empty.
+fn shares(blocks: Vec<Section>, count: usize, language: &str) -> Vec<Vec<Section>> {
+    let units = |section: &Section| -> u64 {
+        section.paragraphs.iter().flatten().map(|sentence| u64::from(speakable_units(sentence, language))).sum()
+    };
+    let total: u64 = blocks.iter().map(units).sum::<u64>().max(1);
+    let mut shares: Vec<Vec<Section>> = vec![Vec::new(); count];
+    let mut before = 0;
+    for block in blocks {
+        let size = units(&block);
+        let place = ((before + size / 2) * count as u64 / total) as usize;
+        before += size;
+        if let Some(share) = shares.get_mut(place.min(count - 1)) {
+            share.push(block);
+        }
+    }
+    shares.retain(|share| !share.is_empty());
+    shares
+}
+
+/// As many first sentences of all paragraphs as there is room for; then second ones, and so on.
+fn condensed(share: &[Section], language: &str, room: usize) -> String {
+    let mut kept = vec![0usize; share.len()];
+    let mut used = 0;
+    let rounds = share.iter().flat_map(|section| &section.paragraphs).map(Vec::len).max().unwrap_or(0);
+    'full: for round in 0..rounds {
+        for (section, kept) in share.iter().zip(&mut kept) {
+            let Some(sentence) = section.paragraphs.first().and_then(|paragraph| paragraph.get(round)) else { continue };
+            used += Weight::Tokens.of(sentence);
+            if used > room {
+                break 'full;
+            }
+            *kept += 1;
+        }
+    }
+    let sentences: Vec<Vec<String>> = share
+        .iter()
+        .zip(&kept)
+        .map(|(section, kept)| section.paragraphs.iter().flatten().take(*kept).cloned().collect())
+        .collect();
+    let paragraphs: Vec<(Option<&str>, &Vec<String>)> = share
+        .iter()
+        .zip(&sentences)
+        .filter(|(_, sentences)| !sentences.is_empty())
+        .map(|(section, sentences)| (section.heading.as_deref(), sentences))
+        .collect();
+    to_markdown(&paragraphs, language)
+}

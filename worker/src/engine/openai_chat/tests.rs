@@ -1,0 +1,531 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Response;
+use axum::routing::post;
+use common::class::Class;
+use common::wire::Said;
+use common::work::{Brief, ChapterPlan, ChapterRequest, Format as Form, Pause, Speaker, TextRef, Turn};
+
+use super::*;
+use crate::engine::Draft;
+use crate::engine::pace::Pace;
+use crate::text::speakable_units;
+
+/// Bodies and idempotency keys as the server saw them.
+type Seen = Arc<Mutex<Vec<(Value, String)>>>;
+
+/// A server on a free port that answers each call, counted from 0, with what `answer` makes of it.
+async fn server(answer: impl Fn(usize, &Value) -> Response<Body> + Clone + Send + Sync + 'static) -> (String, Seen) {
+    let seen = Seen::default();
+    let record = seen.clone();
+    let handler = move |headers: axum::http::HeaderMap, axum::Json(body): axum::Json<Value>| {
+        let number = {
+            let mut seen = record.lock().unwrap();
+            seen.push((body.clone(), headers["idempotency-key"].to_str().unwrap().to_owned()));
+            seen.len() - 1
+        };
+        std::future::ready(answer(number, &body))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, Router::new().route(PATH, post(handler))).into_future());
+    (url, seen)
+}
+
+fn engine(url: &str) -> OpenAiChat {
+    let settings = serde_json::json!({
+        "type": "openai", "kinds": "outline,script", "url": url, "model": "m", "timeout_ms": 20_000, "idle_timeout_ms": 500,
+        "price_input": 1.0, "price_cached": 0.5, "price_output": 2.0,
+    });
+    OpenAiChat::new("writer", &serde_json::from_value(settings).unwrap()).unwrap()
+}
+
+fn call() -> Call {
+    Call::new("key", Duration::from_secs(60))
+}
+
+fn events(pieces: &[String], finish: &str) -> Vec<String> {
+    let mut events: Vec<String> = pieces
+        .iter()
+        .map(|text| format!("data: {}\n\n", json!({"choices": [{"delta": {"content": text}, "finish_reason": null}]})))
+        .collect();
+    events.push(format!("data: {}\n\n", json!({"choices": [{"delta": {}, "finish_reason": finish}]})));
+    let usage = json!({"prompt_tokens": 100, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 40}});
+    events.push(format!("data: {}\n\n", json!({"choices": [], "usage": usage})));
+    events.push("data: [DONE]\n\n".to_owned());
+    events
+}
+
+/// The text as server-sent events of a few letters each.
+fn streamed(text: &str, finish: &str) -> Response<Body> {
+    let chars: Vec<char> = text.chars().collect();
+    let pieces: Vec<String> = chars.chunks(7).map(|chunk| chunk.iter().collect()).collect();
+    let chunks = events(&pieces, finish).into_iter().map(Ok::<_, std::io::Error>);
+    Response::new(Body::from_stream(futures_util::stream::iter(chunks)))
+}
+
+/// The beginning of an answer, and then a broken connection.
+fn broken(text: &str) -> Response<Body> {
+    let first = events(&[text.to_owned()], "stop").remove(0);
+    let parts = [Ok(first), Err(std::io::Error::other("gone"))];
+    Response::new(Body::from_stream(futures_util::stream::iter(parts)))
+}
+
+fn refused(status: u16, message: &str) -> Response<Body> {
+    let body = json!({"error": {"message": message}}).to_string();
+    Response::builder().status(status).body(Body::from(body)).unwrap()
+}
+
+fn brief(language: &str) -> Brief {
+    let speaker = |name: &str| Speaker { name: name.into(), voice: "v".into(), role: None };
+    Brief {
+        title: Some("Tides".into()),
+        topic: Some("tides".into()),
+        language: language.into(),
+        format: Form::Dialogue,
+        target_minutes: None,
+        speakers: vec![speaker("Mina"), speaker("Ben")],
+    }
+}
+
+fn chapter(budget: u32) -> ScriptInput {
+    ScriptInput {
+        brief: brief("en"),
+        chapter: 1,
+        chapters: 3,
+        plan: ChapterPlan { title: "The Moon".into(), brief: "How it pulls.".into(), source: None, budget },
+        previous_title: Some("The sea".into()),
+        next_title: Some("The Sun".into()),
+    }
+}
+
+/// A sentence of ten words that differs from any other number's.
+fn sentence(number: usize) -> String {
+    format!("The tide number {number} rises because the Moon pulls again.")
+}
+
+fn turns(numbers: std::ops::Range<usize>) -> String {
+    let turn = |number: usize| {
+        let speaker = if number % 2 == 0 { "Mina" } else { "Ben" };
+        json!({"speaker": speaker, "text": sentence(number)})
+    };
+    json!({"turns": numbers.map(turn).collect::<Vec<_>>()}).to_string()
+}
+
+/// All turns of a script, those given on first.
+async fn write(url: &str, input: &ScriptInput) -> (Result<Vec<Turn>, Failure>, Call) {
+    let call = call();
+    let rest = engine(url).script(input, None, &call).await;
+    let all = rest.map(|rest| [call.draft.given(), rest.turns].concat());
+    (all, call)
+}
+
+fn numbers(turns: &[Turn]) -> Vec<usize> {
+    let number = |turn: &Turn| turn.text.split(' ').find_map(|word| word.parse().ok()).unwrap();
+    turns.iter().map(number).collect()
+}
+
+#[tokio::test]
+async fn a_streamed_script_becomes_turns_and_is_paid_for() {
+    let (url, seen) = server(|_, _| streamed(&turns(0..6), "stop")).await;
+    let (found, call) = write(&url, &chapter(0)).await;
+    let found = found.unwrap();
+    assert_eq!(numbers(&found), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(found.iter().map(|turn| turn.speaker).collect::<Vec<_>>(), [0, 1, 0, 1, 0, 1]);
+    assert_eq!((found[0].pause, found[5].pause), (Pause::Turn, Pause::Chapter));
+    // 60 fresh tokens at 1, 40 cached ones at a half, 20 of the answer at 2.
+    assert_eq!(call.bill.sum(), (120, 120));
+    let (body, key) = seen.lock().unwrap()[0].clone();
+    assert_eq!((body["model"].as_str(), body["stream"].as_bool()), (Some("m"), Some(true)));
+    assert_eq!(body["response_format"]["type"], "json_schema");
+    assert_eq!(body["response_format"]["json_schema"]["strict"], true);
+    assert!(key.starts_with("key-"), "{key}");
+}
+
+#[tokio::test]
+async fn turns_are_given_on_while_the_answer_is_still_coming() {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<String>();
+    let receiver = Arc::new(Mutex::new(Some(receiver)));
+    let answer = move |_: usize, _: &Value| {
+        let receiver = receiver.lock().unwrap().take().unwrap();
+        let chunks = futures_util::stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|chunk| (Ok::<_, std::io::Error>(chunk), receiver))
+        });
+        Response::new(Body::from_stream(chunks))
+    };
+    let (url, _) = server(answer).await;
+    let (draft, mut given) = Draft::after(Vec::new());
+    let call = Call { draft, ..call() };
+    let input = chapter(0);
+    let engine = engine(&url);
+    let writing = engine.script(&input, None, &call);
+    tokio::pin!(writing);
+    let text = turns(0..8);
+    let cut = text.len() * 7 / 8;
+    let mut all = events(&[text[..cut].to_owned(), text[cut..].to_owned()], "stop");
+    sender.send(all.remove(0)).unwrap();
+    let mut heard = Vec::new();
+    while heard.len() < 5 {
+        tokio::select! {
+            turn = given.recv() => heard.push(turn.unwrap()),
+            _ = &mut writing => panic!("the answer is not complete"),
+        }
+    }
+    assert_eq!(numbers(&heard), [0, 1, 2, 3, 4]);
+    all.into_iter().for_each(|event| sender.send(event).unwrap());
+    drop(sender);
+    let rest = writing.await.unwrap().turns;
+    assert_eq!(numbers(&[call.draft.given(), rest].concat()), [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_keeps_its_turns_and_the_next_attempt_goes_on() {
+    let half = turns(0..6);
+    let cut = half.find("number 4").unwrap();
+    let first = half[..cut].to_owned();
+    let answer = move |number: usize, _: &Value| {
+        if number == 0 { broken(&first) } else { streamed(&turns(4..6), "stop") }
+    };
+    let (url, seen) = server(answer).await;
+    let (failed, call) = write(&url, &chapter(0)).await;
+    assert_eq!(failed.unwrap_err().class, Class::Transient);
+    let given = call.draft.given();
+    assert_eq!(numbers(&given), [0, 1, 2, 3]);
+    assert!(call.bill.sum().0 > 0, "what came of the answer is paid");
+    let said = |turn: &Turn| Said { speaker: ["Mina", "Ben"][usize::from(turn.speaker)].into(), text: turn.text.clone() };
+    let (draft, _receiver) = Draft::after(given.iter().map(said).collect());
+    let call = Call { draft, ..self::call() };
+    let input = chapter(0);
+    let rest = engine(&url).script(&input, None, &call).await.unwrap();
+    assert_eq!(numbers(&[call.draft.given(), rest.turns].concat()), [4, 5]);
+    let (body, _) = seen.lock().unwrap()[1].clone();
+    let prompt = body["messages"][1]["content"].as_str().unwrap();
+    assert!(prompt.contains(&format!("Ben: {}", sentence(3))) && prompt.contains("Go on directly after it"), "{prompt}");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_a_format_is_asked_for_less_and_remembered() {
+    for status in [400, 422, 500] {
+        let answer = move |_: usize, body: &Value| match body["response_format"]["type"].as_str() {
+            Some(_) => refused(status, "response_format is not for me"),
+            None => streamed(&turns(0..4), "stop"),
+        };
+        let (url, seen) = server(answer).await;
+        let engine = engine(&url);
+        let input = chapter(0);
+        engine.script(&input, None, &call()).await.unwrap();
+        assert_eq!(seen.lock().unwrap().len(), 3, "{status}: schema, object, prompt alone");
+        engine.script(&input, None, &call()).await.unwrap();
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), 4, "{status}: what it understands is remembered");
+        let prompt = seen[3].0["messages"][1]["content"].as_str().unwrap();
+        assert!(prompt.contains("fits this schema") && prompt.contains("\"turns\""), "{prompt}");
+        let keys: std::collections::HashSet<&str> = seen.iter().take(3).map(|(_, key)| key.as_str()).collect();
+        assert_eq!(keys.len(), 3, "another question, another key");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_stream_is_a_refusal() {
+    let answer = |_: usize, body: &Value| {
+        if body["response_format"]["type"] == "json_schema" {
+            Response::new(Body::from("data: {\"error\":{\"code\":400,\"message\":\"failed to parse grammar\"}}\n\n"))
+        } else {
+            streamed(&turns(0..4), "stop")
+        }
+    };
+    let (url, seen) = server(answer).await;
+    write(&url, &chapter(0)).await.0.unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_refused_in_every_form_is_the_inputs_fault() {
+    let (url, seen) = server(|_, _| refused(400, "no")).await;
+    let failure = write(&url, &chapter(0)).await.0.unwrap_err();
+    assert_eq!(failure.class, Class::PermanentInput);
+    assert_eq!(seen.lock().unwrap().len(), 4);
+    let (url, seen) = server(|_, _| refused(401, "who are you")).await;
+    let failure = write(&url, &chapter(0)).await.0.unwrap_err();
+    assert_eq!(failure.class, Class::PermanentConfig);
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn answers_are_found_behind_thinking_prose_and_fences() {
+    let bare = turns(0..4);
+    for text in [
+        format!("<think>Let me write {{\"turns\": [{{\"speaker\": \"Zoe\"}}]}}</think>\n{bare}"),
+        format!("Sure! Here is the script:\n```json\n{bare}\n```\nShall I go on?"),
+        format!("I should begin with [1] and {{so}}.</think>{bare}"),
+        format!("<think>never closed, but {bare}"),
+        format!("```\n{bare}\n```"),
+    ] {
+        let sent = text.clone();
+        let (url, seen) = server(move |_, _| streamed(&sent, "stop")).await;
+        let found = write(&url, &chapter(0)).await.0.unwrap();
+        assert_eq!(numbers(&found), [0, 1, 2, 3], "{text}");
+        assert_eq!(seen.lock().unwrap().len(), 1, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_stream_is_understood() {
+    let answer = |_: usize, _: &Value| {
+        let body = json!({"choices": [{"message": {"content": turns(0..4)}, "finish_reason": "stop"}]});
+        Response::new(Body::from(body.to_string()))
+    };
+    let (url, _) = server(answer).await;
+    let (found, call) = write(&url, &chapter(0)).await;
+    assert_eq!(numbers(&found.unwrap()), [0, 1, 2, 3]);
+    assert!(call.bill.sum().0 > 0, "without a count it is estimated");
+}
+
+/// Answers wrongly first, then as it should: what was wrong stands in the second question.
+async fn check_repair(wrong: &str, finish: &'static str, words: &str, expected: &[usize]) {
+    let bad = wrong.to_owned();
+    let start = expected.len() - 4;
+    let good = move |number: usize, _: &Value| {
+        if number == 0 { streamed(&bad, finish) } else { streamed(&turns(start..start + 4), "stop") }
+    };
+    let (url, seen) = server(good).await;
+    let found = write(&url, &chapter(0)).await.0.unwrap();
+    assert_eq!(numbers(&found), expected, "{wrong}");
+    let (body, _) = seen.lock().unwrap()[1].clone();
+    let prompt = body["messages"][1]["content"].as_str().unwrap().to_owned();
+    assert!(prompt.contains(words), "{prompt}");
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_wrong_answer_is_asked_again_with_what_was_wrong() {
+    let all = [0, 1, 2, 3];
+    check_repair("I cannot do that.", "stop", "no JSON object", &all).await;
+    check_repair("", "stop", "it was empty", &all).await;
+    check_repair("{\"chapters\": []}", "stop", "no list of turns", &all).await;
+    check_repair("{\"turns\": []}", "stop", "no list of turns", &all).await;
+    check_repair("{\"turns\": [{\"speaker\": \"Zoe\", \"text\": \"Hi.\"}]}", "stop", "\"Zoe\", who is not one of Mina, Ben", &all).await;
+    check_repair("{\"turns\": [{\"speaker\": \"Mina\"}]}", "stop", "does not fit the schema", &all).await;
+    check_repair("{\"turns\": [{\"speaker\": \"Mina\", \"text\": \"See https://a.b\"}]}", "stop", "an address", &all).await;
+    let korean = "갯벌은 하루에 두 번 숨을 쉬고 바다는 달을 따라 천천히 움직입니다. 사람들은 그 곁에서 조개를 캐며 살아왔습니다.";
+    let foreign = json!({"turns": [{"speaker": "Mina", "text": korean}]}).to_string();
+    check_repair(&foreign, "stop", "it is in ko and must be in en", &all).await;
+    let long = turns(0..2);
+    let cut_off = &long[..long.len() - 20];
+    check_repair(cut_off, "length", "cut off", &[0, 1, 2, 3, 4]).await;
+}
+
+#[tokio::test]
+async fn what_never_ends_is_cut_off() {
+    let endless = |chunk: String| {
+        let first = "data: {\"choices\":[{\"delta\":{\"content\":\"{\\\"turns\\\":[\"}}]}\n\n".to_owned();
+        let event = format!("data: {}\n\n", json!({"choices": [{"delta": {"content": chunk}}]}));
+        let stream = futures_util::stream::iter([first])
+            .chain(futures_util::stream::repeat(event))
+            .map(Ok::<_, std::io::Error>);
+        Response::new(Body::from_stream(stream))
+    };
+    use futures_util::StreamExt;
+    let turn = json!({"speaker": "Mina", "text": sentence(1)}).to_string();
+    for (chunk, words) in [
+        ("\n".to_owned(), "repeated itself"),
+        (format!("{turn},"), "repeated"),
+        ("{\"speaker\": \"Mina\", \"text\": \"and then ".to_owned(), "repeated itself"),
+    ] {
+        let sent = chunk.clone();
+        let (url, seen) = server(move |_, _| endless(sent.clone())).await;
+        let failure = write(&url, &chapter(0)).await.0.unwrap_err();
+        assert_eq!(failure.class, Class::Transient);
+        assert!(failure.message.contains("answered 3 times") && failure.message.contains(words), "{failure}");
+        assert_eq!(seen.lock().unwrap().len(), 3, "{chunk}");
+    }
+}
+
+#[tokio::test]
+async fn a_stall_in_the_middle_is_a_timeout_and_a_drip_ends() {
+    use futures_util::StreamExt;
+    let stalled = |_: usize, _: &Value| {
+        let first = events(&["{\"turns\":".to_owned()], "stop").remove(0);
+        let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(first)]).chain(futures_util::stream::pending());
+        Response::new(Body::from_stream(stream))
+    };
+    let (url, _) = server(stalled).await;
+    let failure = write(&url, &chapter(0)).await.0.unwrap_err();
+    assert_eq!(failure.class, Class::Timeout);
+    let dripping = |_: usize, _: &Value| {
+        let stream = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, std::io::Error>(": still here\n"), ()))
+        });
+        Response::new(Body::from_stream(stream))
+    };
+    let (url, _) = server(dripping).await;
+    let input = chapter(0);
+    let call = Call::new("key", Duration::from_millis(400));
+    let failure = engine(&url).script(&input, None, &call).await.unwrap_err();
+    assert_eq!(failure.class, Class::Timeout);
+    assert!(failure.message.contains("no whole answer"), "{failure}");
+}
+
+/// Total units of a chapter of 200 whose answers have these many turns of ten words.
+async fn length(answers: &'static [usize]) -> (u32, usize) {
+    let next = Arc::new(Mutex::new(0));
+    let answer = move |number: usize, _: &Value| {
+        let mut next = next.lock().unwrap();
+        let count = answers.get(number).copied().unwrap_or(1);
+        let first = *next;
+        *next += count;
+        streamed(&turns(first..first + count), "stop")
+    };
+    let (url, seen) = server(answer).await;
+    let found = write(&url, &chapter(200)).await.0.unwrap();
+    let total = found.iter().map(|turn| speakable_units(&turn.text, "en")).sum();
+    let asked = seen.lock().unwrap().len();
+    (total, asked)
+}
+
+#[tokio::test]
+async fn a_chapter_gets_its_length() {
+    let fits = |total: u32| (180..=220).contains(&total);
+    assert_eq!(length(&[20]).await, (200, 1));
+    let (total, asked) = length(&[8, 9, 6]).await;
+    assert!(fits(total) && asked == 3, "{total} after {asked}: too short is gone on with");
+    let (total, asked) = length(&[28, 6]).await;
+    assert!(fits(total) && asked == 2, "{total} after {asked}: too long is asked for an end");
+    let (total, asked) = length(&[28, 30]).await;
+    assert!(fits(total) && asked == 2, "{total} after {asked}: and is trimmed if it does not come");
+    let (total, asked) = length(&[400, 7]).await;
+    assert!(fits(total) && asked == 2, "{total} after {asked}: far too long is not even read");
+}
+
+#[tokio::test]
+async fn the_length_follows_what_speech_really_lasts() {
+    let (url, seen) = server(|number, _| streamed(&turns(number * 100..number * 100 + 10), "stop")).await;
+    // 95 words a minute are half of what is usual: half as many fill the time.
+    let call = Call { pace: Pace::fixed(95.0), ..call() };
+    let input = chapter(200);
+    let rest = engine(&url).script(&input, None, &call).await.unwrap();
+    assert_eq!(call.draft.given().len() + rest.turns.len(), 10);
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 1);
+    assert!(seen[0].0["messages"][1]["content"].as_str().unwrap().contains("about 100 words"));
+}
+
+fn outline_answer(count: usize, title: &str) -> String {
+    let chapter = |number: usize| {
+        json!({"title": format!("Part {number}"), "brief": "The Moon pulls at the sea.", "before": "It is wet.",
+               "after": "The Sun.", "opens": "Ben", "share": if number == 0 { 50 } else { 25 }})
+    };
+    json!({"title": title, "chapters": (0..count).map(chapter).collect::<Vec<_>>()}).to_string()
+}
+
+fn outline_input(minutes: u16, chapters: &[&str], source: Option<&str>) -> OutlineInput {
+    let chapters = chapters.iter().map(|title| ChapterRequest { title: (*title).into(), brief: None }).collect();
+    let brief = Brief { title: None, target_minutes: Some(minutes), ..brief("en") };
+    OutlineInput { brief, source: source.map(|text| TextRef::Inline(text.into())), chapters }
+}
+
+#[tokio::test]
+async fn an_outline_carries_lengths_and_what_connects_chapters() {
+    let (url, seen) = server(|_, _| streamed(&outline_answer(3, "All about tides"), "stop")).await;
+    let input = outline_input(10, &[], Some("The tide rises twice a day."));
+    let call = call();
+    let outline = engine(&url).outline(&input, Some("The tide rises twice a day."), &call).await.unwrap();
+    assert_eq!(outline.title, "All about tides");
+    assert_eq!(outline.chapters.iter().map(|chapter| chapter.budget).collect::<Vec<_>>(), [950, 475, 475]);
+    let brief = &outline.chapters[1].brief;
+    assert!(["It tells: The Moon", "What it hands over: The Sun.", "opened by: Ben"].iter().all(|part| brief.contains(part)));
+    assert_eq!(outline.chapters[2].source, input.source);
+    assert_eq!(call.bill.sum().0, 120);
+    let outline_body = seen.lock().unwrap()[0].0.clone();
+    // The beginning is the same for outline and scripts, so that servers can keep it.
+    let (url, seen) = server(|_, _| streamed(&turns(0..4), "stop")).await;
+    let input = chapter(0);
+    engine(&url).script(&input, Some("The tide rises twice a day."), &call).await.unwrap();
+    let script_body = seen.lock().unwrap()[0].0.clone();
+    assert_eq!(outline_body["messages"][0], script_body["messages"][0]);
+    let start = |body: &Value| {
+        let prompt = body["messages"][1]["content"].as_str().unwrap();
+        prompt[..prompt.find("</source>").unwrap()].to_owned()
+    };
+    assert_eq!(start(&outline_body), start(&script_body));
+}
+
+#[tokio::test]
+async fn a_wrong_outline_is_asked_again_and_titles_asked_for_stay() {
+    let answer = |number: usize, _: &Value| match number {
+        0 => streamed(&outline_answer(5, "Five"), "stop"),
+        1 => streamed("{\"title\": \"No chapters\"}", "stop"),
+        _ => streamed(&outline_answer(2, "Two"), "stop"),
+    };
+    let (url, seen) = server(answer).await;
+    let input = outline_input(10, &["First", "Second"], None);
+    let outline = engine(&url).outline(&input, None, &call()).await.unwrap();
+    assert_eq!(outline.chapters.iter().map(|chapter| chapter.title.as_str()).collect::<Vec<_>>(), ["First", "Second"]);
+    let seen = seen.lock().unwrap();
+    let prompt = |number: usize| seen[number].0["messages"][1]["content"].as_str().unwrap().to_owned();
+    assert!(prompt(1).contains("5 chapters instead of 2"), "{}", prompt(1));
+    assert!(prompt(2).contains("missing field"), "{}", prompt(2));
+    let (url, seen2) = server(|_, _| streamed("nothing", "stop")).await;
+    let failure = engine(&url).outline(&input, None, &call()).await.unwrap_err();
+    assert_eq!((failure.class, seen2.lock().unwrap().len()), (Class::Transient, 3));
+}
+
+#[tokio::test]
+async fn a_source_longer_than_the_models_context_is_shared_among_the_chapters() {
+    let paragraph = |number: usize| format!("Paragraph {number} begins here. {}", sentence(number).repeat(40));
+    let source: String = (0..60).map(|number| format!("{}\n\n", paragraph(number))).collect();
+    let answer = |_: usize, body: &Value| {
+        let schema = &body["response_format"]["json_schema"]["schema"]["properties"]["chapters"];
+        streamed(&outline_answer_titled(schema["minItems"].as_u64().unwrap() as usize), "stop")
+    };
+    fn outline_answer_titled(count: usize) -> String {
+        outline_answer(count, "Long")
+    }
+    let (url, seen) = server(answer).await;
+    let settings = serde_json::json!({"type": "openai", "kinds": "outline,script", "url": url, "model": "m",
+                                      "context_tokens": 14_000, "max_output_tokens": 4_000});
+    let engine = OpenAiChat::new("writer", &serde_json::from_value(settings).unwrap()).unwrap();
+    let outline = engine.outline(&outline_input(10, &[], Some(&source)), Some(&source), &call()).await.unwrap();
+    let parts: Vec<&str> = outline
+        .chapters
+        .iter()
+        .map(|chapter| match &chapter.source {
+            Some(TextRef::Inline(text)) => text.as_str(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(parts.len() >= 4, "{}", parts.len());
+    assert!(parts[0].contains("Paragraph 0 begins") && !parts[0].contains("Paragraph 59 begins"));
+    assert!(parts[parts.len() - 1].contains("Paragraph 59 begins"));
+    assert!(parts.iter().all(|part| Weight::Tokens.of(part) <= 10_000));
+    let prompt = seen.lock().unwrap()[0].0["messages"][1]["content"].as_str().unwrap().to_owned();
+    assert!(Weight::Tokens.of(&prompt) < 10_000, "{}", Weight::Tokens.of(&prompt));
+}
+
+#[tokio::test]
+async fn what_was_sent_is_not_quoted_back() {
+    let source = "A very secret report about tides that nobody but the customer may ever read in full.";
+    let (url, _) = server(move |_, _| refused(400, &format!("maximum context length exceeded by: {source}"))).await;
+    let input = chapter(0);
+    let failure = engine(&url).script(&input, Some(source), &call()).await.unwrap_err();
+    assert!(!format!("{failure:?}").contains("secret report"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_model_that_the_server_lacks_is_noticed() {
+    let routes = Router::new().route(
+        "/v1/models",
+        axum::routing::get(|| std::future::ready(r#"{"data": [{"id": "m:latest"}]}"#)),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, routes).into_future());
+    engine(&url).check().await.unwrap();
+    let settings = serde_json::json!({"type": "openai", "kinds": "script", "url": url, "model": "other"});
+    let other = OpenAiChat::new("writer", &serde_json::from_value(settings).unwrap()).unwrap();
+    assert!(other.check().await.unwrap_err().to_string().contains("no model \"other\""));
+}

@@ -151,7 +151,11 @@ impl Engines {
             if config.defaults.tts == *name && !passing {
                 return Err(error.context(format!("engines.{name}.voices is not what the engine has")));
             }
-            tracing::warn!(engine = name, error = format!("{error:#}"), "an engine could not be checked, or is not as configured");
+            tracing::warn!(
+                engine = name,
+                error = format!("{error:#}"),
+                "an engine could not be checked, or is not as configured"
+            );
         }
         Ok(())
     }

@@ -115,7 +115,11 @@ impl<'a> Chain<'a> {
     fn failed(&mut self, name: &str, failure: Failure) -> Result<(), Failure> {
         let elsewhere = matches!(
             failure.class,
-            Class::Transient | Class::Timeout | Class::Throttled | Class::PermanentConfig | Class::Unsupported
+            Class::Transient
+                | Class::Timeout
+                | Class::Throttled
+                | Class::PermanentConfig
+                | Class::Unsupported
         );
         match &mut self.first {
             None if elsewhere => {

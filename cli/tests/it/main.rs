@@ -15,6 +15,7 @@ mod providers;
 mod replay;
 mod scale;
 mod spine;
+mod writing;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -95,6 +96,15 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("claims::dev_starts_everything_and_leaves_nothing", |s| {
         Box::pin(claims::dev_starts_everything_and_leaves_nothing(s))
+    }),
+    ("writing::a_script_that_breaks_off_goes_on_where_it_stopped", |s| {
+        Box::pin(writing::a_script_that_breaks_off_goes_on_where_it_stopped(s))
+    }),
+    ("writing::a_writer_that_is_gone_is_replaced_by_its_fallback", |s| {
+        Box::pin(writing::a_writer_that_is_gone_is_replaced_by_its_fallback(s))
+    }),
+    ("writing::episodes_get_their_length_from_what_speech_lasted", |s| {
+        Box::pin(writing::episodes_get_their_length_from_what_speech_lasted(s))
     }),
     ("claims::the_client_commands_work", |s| Box::pin(claims::the_client_commands_work(s))),
 ];

@@ -287,7 +287,9 @@ impl Engine {
         let speaks = self.kinds.contains(&Kind::Tts);
         let writes = self.kinds.iter().any(|kind| matches!(kind, Kind::Outline | Kind::Script));
         if speaks && writes {
-            bail!("engines.{name}.kinds mixes writing and speech, which need different models; make two engines of it");
+            bail!(
+                "engines.{name}.kinds mixes writing and speech, which need different models; make two engines of it"
+            );
         }
         if self.kinds.iter().any(|kind| matches!(kind, Kind::Mix | Kind::Join)) {
             bail!("engines.{name}.kinds: a server can do outline and script, or tts");
@@ -310,7 +312,8 @@ impl Engine {
         );
         ensure!(self.max_input >= 20, "engines.{name}.max_input is {}; give at least 20", self.max_input);
         ensure!(
-            self.max_output_tokens >= 256 && self.context_tokens >= self.max_output_tokens.saturating_add(1_000),
+            self.max_output_tokens >= 256
+                && self.context_tokens >= self.max_output_tokens.saturating_add(1_000),
             "engines.{name}.context_tokens must be at least 1000 more than max_output_tokens, and that at least 256"
         );
         ensure!(
@@ -392,7 +395,8 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_refused_with_their_name() {
         let check = |change: serde_json::Value, words: &str| {
-            let mut json = serde_json::json!({"type": "openai", "kinds": "script", "url": "http://a", "model": "m"});
+            let mut json =
+                serde_json::json!({"type": "openai", "kinds": "script", "url": "http://a", "model": "m"});
             json.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
             let error = engine(json).check("x").unwrap_err().to_string();
             assert!(error.contains("engines.x") && error.contains(words), "{error}");

@@ -109,7 +109,9 @@ impl Engines {
                 bail!("engines.{name}.fallback names \"{other}\", but there is no [engines.{other}]");
             };
             if other == name || !fallback.kinds.iter().any(|kind| engine.kinds.contains(kind)) {
-                bail!("engines.{name}.fallback names \"{other}\", which does none of its kinds; name another engine");
+                bail!(
+                    "engines.{name}.fallback names \"{other}\", which does none of its kinds; name another engine"
+                );
             }
             let changes = engine.kinds.contains(&Kind::Tts) && !engine.sounds_like(fallback);
             if changes && !engine.fallback_changes_voice {
@@ -140,7 +142,8 @@ mod tests {
                                "fallback": fallback, "fallback_changes_voice": changes})
         };
         let check = |first: &str, second: &str, changes: bool, refused: Option<&str>| {
-            let both = serde_json::json!({"one": voice(first, "two", changes), "two": voice(second, "", false)});
+            let both =
+                serde_json::json!({"one": voice(first, "two", changes), "two": voice(second, "", false)});
             let checked = engines(both).check(&Defaults::default()).map_err(|error| error.to_string());
             match refused {
                 None => checked.unwrap(),

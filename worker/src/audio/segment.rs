@@ -243,7 +243,8 @@ mod tests {
     #[test]
     fn a_piece_that_lacks_most_of_its_text_spoils_the_segment() {
         let one = recording(tone(400, 0.3));
-        let long = "This is a sentence that takes much longer to say than less than half a second, whoever says it.";
+        let long =
+            "This is a sentence that takes much longer to say than less than half a second, whoever says it.";
         let found = prepare_joined(&[(&one, ""), (&one, long)], &Audio::default());
         assert!(matches!(found, Err(Rejected::TooShort { .. })), "{found:?}");
     }

@@ -59,11 +59,7 @@ impl Espeak {
         let program = program.ok_or_else(|| {
             anyhow::anyhow!("{PROGRAM} is not on PATH, and the espeak engine speaks with it: run `make setup` to install it")
         })?;
-        Ok(Espeak {
-            program,
-            timeout: settings.timeout(),
-            settings: settings.clone(),
-        })
+        Ok(Espeak { program, timeout: settings.timeout(), settings: settings.clone() })
     }
 
     async fn run(&self, voice: &str, speed: i32, text: &str) -> Result<Output, Failure> {
@@ -131,8 +127,13 @@ impl SpeechEngine for Espeak {
             let listing = tokio::time::timeout(LIST_TIMEOUT, listing).await??;
             let listing = String::from_utf8_lossy(&listing.stdout);
             let known = variants(&listing);
-            let missing: Vec<&str> =
-                self.settings.voices.iter().map(String::as_str).filter(|voice| !known.contains(voice)).collect();
+            let missing: Vec<&str> = self
+                .settings
+                .voices
+                .iter()
+                .map(String::as_str)
+                .filter(|voice| !known.contains(voice))
+                .collect();
             anyhow::ensure!(
                 known.is_empty() || missing.is_empty(),
                 "{PROGRAM} has no voice variant {}; `{PROGRAM} --voices=variant` lists them",

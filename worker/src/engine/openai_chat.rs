@@ -79,7 +79,11 @@ struct Heard {
 impl OpenAiChat {
     /// `name` is the engine's in the configuration: failures begin with it.
     pub fn new(name: &str, settings: &Engine) -> anyhow::Result<OpenAiChat> {
-        Ok(OpenAiChat { name: name.to_owned(), client: Client::new(name, settings)?, settings: settings.clone() })
+        Ok(OpenAiChat {
+            name: name.to_owned(),
+            client: Client::new(name, settings)?,
+            settings: settings.clone(),
+        })
     }
 
     /// Tokens of a model's context that its answer does not take.
@@ -221,7 +225,10 @@ impl OpenAiChat {
                     Event::Usage(usage) => heard.usage = Some(usage),
                     Event::Done => done = true,
                     Event::Error(error) => {
-                        let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+                        let status = error
+                            .get("code")
+                            .and_then(Value::as_u64)
+                            .and_then(|code| u16::try_from(code).ok());
                         let failure = self.client.told(refusals::error_within(&error), payload);
                         return Err(Refused { status: Some(status.unwrap_or(500)), failure });
                     }
@@ -235,7 +242,9 @@ impl OpenAiChat {
         match finish.as_deref() {
             Some("length" | "max_tokens") => Ok(Ended::Length),
             Some(_) => Ok(Ended::Stop),
-            None if heard.content == 0 => Err(other(Failure::transient("answered 200 with no completion in it"))),
+            None if heard.content == 0 => {
+                Err(other(Failure::transient("answered 200 with no completion in it")))
+            }
             // The stream ended without a word about why: what came is judged by itself.
             None => Ok(Ended::Stop),
         }
@@ -256,8 +265,11 @@ impl OpenAiChat {
         let units = usage.prompt.saturating_add(usage.completion);
         call.bill.add(units, self.settings.cost_micros(usage.prompt, usage.cached, usage.completion));
         self.client.correct(question, units);
-        for (kind, count) in [("prompt", usage.prompt), ("completion", usage.completion), ("cached", usage.cached)] {
-            metrics::counter!("podfleet_engine_tokens_total", "engine" => self.name.clone(), "kind" => kind).increment(count);
+        for (kind, count) in
+            [("prompt", usage.prompt), ("completion", usage.completion), ("cached", usage.cached)]
+        {
+            metrics::counter!("podfleet_engine_tokens_total", "engine" => self.name.clone(), "kind" => kind)
+                .increment(count);
         }
     }
 }
@@ -288,7 +300,8 @@ impl WritingEngine for OpenAiChat {
     fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {
         async move {
             let list = self.client.list("/v1/models").await?;
-            let Some(models) = list.as_ref().and_then(|list| list.get("data")).and_then(Value::as_array) else {
+            let Some(models) = list.as_ref().and_then(|list| list.get("data")).and_then(Value::as_array)
+            else {
                 return Ok(());
             };
             let model = self.settings.model.as_deref().unwrap_or_default();

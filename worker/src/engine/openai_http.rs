@@ -168,7 +168,8 @@ impl Client {
             }
             Err(_) => {
                 lease.failed(Instant::now());
-                let message = format!("engine {} did not begin to answer within {} ms", self.name, wait.as_millis());
+                let message =
+                    format!("engine {} did not begin to answer within {} ms", self.name, wait.as_millis());
                 return Err((Refused::of(Failure::timeout(message)), false));
             }
         };
@@ -284,7 +285,9 @@ impl Reply<'_> {
                 self.read = self.read.saturating_add(chunk.len() as u64);
                 if self.read > self.most {
                     let megabytes = self.most / (1024 * 1024);
-                    return Err(Failure::transient(format!("engine {name} answered with more than {megabytes} MB")));
+                    return Err(Failure::transient(format!(
+                        "engine {name} answered with more than {megabytes} MB"
+                    )));
                 }
                 Ok(Some(chunk))
             }
@@ -333,8 +336,9 @@ impl Reply<'_> {
 fn base(name: &str, url: &str) -> anyhow::Result<String> {
     let base = url.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches('/');
     // An address may hold a password: it is not repeated whole.
-    let address = reqwest::Url::parse(base)
-        .with_context(|| format!("engines.{name}.url is no address; give one such as http://127.0.0.1:8880"))?;
+    let address = reqwest::Url::parse(base).with_context(|| {
+        format!("engines.{name}.url is no address; give one such as http://127.0.0.1:8880")
+    })?;
     anyhow::ensure!(
         matches!(address.scheme(), "http" | "https"),
         "engines.{name}.url begins with \"{}:\"; it must begin with http:// or https://",

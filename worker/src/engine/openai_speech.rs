@@ -74,7 +74,8 @@ impl OpenAiSpeech {
     /// The voices that the server lists, if it does. Kokoro-FastAPI and others list them as names or objects.
     async fn listed_voices(&self) -> Result<Option<Vec<String>>, Failure> {
         let list = self.client.list("/v1/audio/voices").await?;
-        let voices = list.as_ref().map(|list| list.get("voices").or_else(|| list.get("data")).unwrap_or(list));
+        let voices =
+            list.as_ref().map(|list| list.get("voices").or_else(|| list.get("data")).unwrap_or(list));
         Ok(voices.and_then(Value::as_array).map(|voices| voices.iter().filter_map(name).collect()))
     }
 }
@@ -101,8 +102,13 @@ impl SpeechEngine for OpenAiSpeech {
             let Some(listed) = self.listed_voices().await?.filter(|listed| !listed.is_empty()) else {
                 return Ok(());
             };
-            let missing: Vec<&str> =
-                self.settings.voices.iter().filter(|voice| !has(&listed, voice)).map(String::as_str).collect();
+            let missing: Vec<&str> = self
+                .settings
+                .voices
+                .iter()
+                .filter(|voice| !has(&listed, voice))
+                .map(String::as_str)
+                .collect();
             anyhow::ensure!(
                 missing.is_empty(),
                 "its server has no voice {}; it lists {}",
@@ -123,7 +129,8 @@ fn has(listed: &[String], voice: &str) -> bool {
 
 fn name(voice: &Value) -> Option<String> {
     let object = |field: &str| voice.get(field)?.as_str();
-    let name = voice.as_str().or_else(|| object("id")).or_else(|| object("voice_id")).or_else(|| object("name"));
+    let name =
+        voice.as_str().or_else(|| object("id")).or_else(|| object("voice_id")).or_else(|| object("name"));
     name.map(str::to_owned)
 }
 

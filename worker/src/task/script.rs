@@ -1,14 +1,17 @@
 //! `script`: the turns of one chapter. They travel in parts: an engine that writes turn by turn has each one spoken while it
 //! writes the next, and no outcome grows large.
 
+use common::config::EngineType;
 use common::wire::{INLINE_BYTES, Ticket};
 use common::work::{ScriptInput, ScriptPart, Turn};
 
 use super::parts::{PartSink, sent_on};
 use super::{Chain, Done, cached, input, pace, remember, result_hash, text, text_revision, to_json};
 use crate::Env;
+use crate::engine::pace::Pace;
 use crate::engine::{Built, Call, Draft};
 use crate::failure::Failure;
+use crate::text::per_minute;
 
 /// About as much as one part holds.
 pub(super) const PART_BYTES: usize = INLINE_BYTES;
@@ -26,7 +29,8 @@ pub(super) async fn run(
     parts: &impl PartSink,
 ) -> Result<Done, Failure> {
     let input: ScriptInput = input(env, ticket).await?;
-    let hash = result_hash(ticket, &text_revision());
+    let pace = pace(env, &input.brief);
+    let hash = result_hash(ticket, &revision(env, ticket, &input, &pace).await);
     // What an earlier attempt had accepted may not be how the cached script begins.
     if ticket.committed_turns == 0
         && let Some(script) = cached::<ScriptPart>(env, ticket, &hash).await
@@ -35,19 +39,36 @@ pub(super) async fn run(
     }
     let source = text(env, input.plan.source.as_ref()).await?;
     let (draft, turns) = Draft::after(ticket.written.clone());
-    let call = Call { pace: pace(env, &input.brief), draft, ..call };
+    let call = Call { pace, draft, ..call };
     let writing = write_somewhere(env, ticket, &input, source.as_deref(), &call);
     let written = sent_on(writing, turns, parts).await??;
     let given = call.draft.given();
     let committed = usize::try_from(ticket.committed_turns).unwrap_or(0);
     let skip = if written.goes_on { 0 } else { committed + given.len() };
     if committed == 0 {
-        let turns = if written.goes_on { [given, written.rest.turns.clone()].concat() } else { written.rest.turns.clone() };
+        let turns = if written.goes_on {
+            [given, written.rest.turns.clone()].concat()
+        } else {
+            written.rest.turns.clone()
+        };
         remember(env, ticket, &hash, &ScriptPart { turns }).await;
     }
     let paid = call.bill.sum().0 > 0;
     let units = written.rest.turns.iter().map(|turn| turn.text.chars().count() as u64).sum();
     Ok(Done { units: if paid { 0 } else { units }, ..in_parts(written.rest.turns, skip)? })
+}
+
+/// What a script depends on besides its input. One that was written to a length is not the same for a voice that was found
+/// to be a tenth faster or slower since.
+async fn revision(env: &Env, ticket: &Ticket, input: &ScriptInput, pace: &Pace) -> String {
+    let paced =
+        env.config.engines.get(&ticket.engine).is_some_and(|engine| engine.r#type == EngineType::OpenAi);
+    if !paced || input.plan.budget == 0 {
+        return text_revision();
+    }
+    let language = &input.brief.language;
+    let factor = pace.per_minute(language).await / f64::from(per_minute(language));
+    format!("{} pace {:.0}", text_revision(), factor.ln() / 1.1f64.ln())
 }
 
 async fn write_somewhere(

@@ -60,7 +60,8 @@ async fn record(
 ) -> Result<Vec<(Bytes, String)>, Failure> {
     let pieces = engine.pieces(&input.text, &input.language);
     if pieces.len() > MAX_PIECES {
-        let message = format!("the segment would be spoken in {} pieces; at most {MAX_PIECES} are", pieces.len());
+        let message =
+            format!("the segment would be spoken in {} pieces; at most {MAX_PIECES} are", pieces.len());
         return Err(Failure::permanent_input(message));
     }
     let count = pieces.len();
@@ -94,7 +95,8 @@ fn voice(engines: &Engines, first: &str, engine: &str, voice: &str) -> Result<Vo
         return same(false);
     }
     if !settings.fallback_changes_voice {
-        let message = format!("engine {engine} would speak with another voice, which engines.{first} does not allow");
+        let message =
+            format!("engine {engine} would speak with another voice, which engines.{first} does not allow");
         return Err(Failure::permanent_config(message));
     }
     if other.voices.is_empty() || other.voices.iter().any(|known| known == voice) {
@@ -122,7 +124,11 @@ mod tests {
         let engines: Engines = serde_json::from_value(table).unwrap();
         let check = |first: &str, second: &str, asked: &str, expected: Option<(&str, bool)>| {
             let found = voice(&engines, first, second, asked).ok().map(|voice| (voice.name, voice.changed));
-            assert_eq!(found, expected.map(|(name, changed)| (name.to_owned(), changed)), "{first} {second} {asked}");
+            assert_eq!(
+                found,
+                expected.map(|(name, changed)| (name.to_owned(), changed)),
+                "{first} {second} {asked}"
+            );
         };
         check("strict", "strict", "x", Some(("x", false)));
         check("strict", "twin", "y", Some(("y", false)));

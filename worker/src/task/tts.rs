@@ -33,9 +33,10 @@ pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done,
     };
     crash::point("worker.after_engine_before_store");
     // Another voice is another recording: it does not lie under the name of the one that was asked for.
-    let hash = spoken.other_voice.as_ref().map_or(hash.clone(), |voice| {
-        result_hash(ticket, &format!("{} {voice}", revision(env)))
-    });
+    let hash = spoken
+        .other_voice
+        .as_ref()
+        .map_or(hash.clone(), |voice| result_hash(ticket, &format!("{} {voice}", revision(env))));
     let speech = store(env, ticket, &hash, spoken.prepared).await?;
     crash::point("worker.after_store_before_outcome");
     remember(env, ticket, &hash, &speech).await;

@@ -185,12 +185,13 @@ mod tests {
         check("물이 온다. 배가 간다.", "ko", Weight::Bytes, 16, &["물이 온다.", "배가 간다."]);
         check("물이 온다. 배가 간다.", "ko", Weight::Bytes, 30, &["물이 온다. 배가 간다."]);
         check("潮が満ちる。船が出る。", "ja", Weight::Characters, 7, &["潮が満ちる。", "船が出る。"]);
-        check("One. When two comes, three goes. Four.", "en", Weight::Characters, 18, &[
-            "One.",
-            "When two comes,",
-            "three goes.",
-            "Four.",
-        ]);
+        check(
+            "One. When two comes, three goes. Four.",
+            "en",
+            Weight::Characters,
+            18,
+            &["One.", "When two comes,", "three goes.", "Four."],
+        );
         // 22 characters of ASCII are six tokens.
         check("abcd efgh ijkl mnop qr", "en", Weight::Tokens, 3, &["abcd efgh", "ijkl mnop qr"]);
     }

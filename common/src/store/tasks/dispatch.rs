@@ -95,7 +95,8 @@ async fn count_definite_failures(tx: &Transaction<'_>, tickets: Vec<&mut Ticket>
     let counted: HashMap<Uuid, i64> =
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<anyhow::Result<_>>()?;
     for ticket in tickets {
-        ticket.failures = counted.get(&ticket.task).map_or(0, |count| i32::try_from(*count).unwrap_or(i32::MAX));
+        ticket.failures =
+            counted.get(&ticket.task).map_or(0, |count| i32::try_from(*count).unwrap_or(i32::MAX));
     }
     Ok(())
 }

@@ -242,7 +242,10 @@ mod tests {
     #[test]
     fn values_are_found_in_prose() {
         let found = values("As [1] says, {this}: ```json\n{\"a\": {\"b\": 1}}\n``` or {\"c\":2}");
-        assert_eq!(found, [serde_json::json!([1]), serde_json::json!({"a": {"b": 1}}), serde_json::json!({"c": 2})]);
+        assert_eq!(
+            found,
+            [serde_json::json!([1]), serde_json::json!({"a": {"b": 1}}), serde_json::json!({"c": 2})]
+        );
         assert!(values(&"[".repeat(100_000)).is_empty());
     }
 

@@ -89,7 +89,8 @@ fn without_directions(text: &str) -> String {
 fn without_line_mark(line: &str) -> &str {
     let line = line.trim();
     let heading = line.trim_start_matches('#');
-    let line = if heading.len() < line.len() && heading.starts_with(' ') { heading.trim_start() } else { line };
+    let line =
+        if heading.len() < line.len() && heading.starts_with(' ') { heading.trim_start() } else { line };
     ["- ", "* ", "• ", "> "].iter().find_map(|mark| line.strip_prefix(mark)).unwrap_or(line)
 }
 
@@ -133,7 +134,11 @@ pub(super) fn tongue(text: &str, language: &str) -> Tongue {
         _ => "other",
     };
     if looks != asked {
-        let found = if looks == "other" { alphabetic(text).unwrap_or("another language").to_owned() } else { looks.to_owned() };
+        let found = if looks == "other" {
+            alphabetic(text).unwrap_or("another language").to_owned()
+        } else {
+            looks.to_owned()
+        };
         return Tongue::Wrong(found);
     }
     if asked != "other" {
@@ -206,7 +211,9 @@ mod tests {
             let found = spoken(text, ["Mina", "Ben"].into_iter());
             match expected {
                 Ok(said) => assert_eq!(found.as_deref(), Ok(said), "{text}"),
-                Err(word) => assert!(found.as_ref().is_err_and(|error| error.contains(word)), "{text}: {found:?}"),
+                Err(word) => {
+                    assert!(found.as_ref().is_err_and(|error| error.contains(word)), "{text}: {found:?}")
+                }
             }
         };
         check("Plain words.", Ok("Plain words."));
@@ -229,10 +236,16 @@ mod tests {
 
     #[test]
     fn languages_are_told_apart() {
-        let english = "The tide rises twice a day because the Moon pulls at the sea, and the sea follows. ".repeat(4);
-        let german = "Zweimal am Tag steigt das Wasser, weil der Mond am Meer zieht und das Meer ihm folgt. ".repeat(4);
-        let korean = "갯벌은 하루에 두 번 숨을 쉬고 바다는 달을 따라 천천히 움직입니다. NASA도 그렇게 말합니다. ".repeat(2);
-        let japanese = "潮は一日に二度満ちて、月に引かれた海がゆっくりと動いていくのです。とても静かな朝でした。".repeat(2);
+        let english =
+            "The tide rises twice a day because the Moon pulls at the sea, and the sea follows. ".repeat(4);
+        let german = "Zweimal am Tag steigt das Wasser, weil der Mond am Meer zieht und das Meer ihm folgt. "
+            .repeat(4);
+        let korean =
+            "갯벌은 하루에 두 번 숨을 쉬고 바다는 달을 따라 천천히 움직입니다. NASA도 그렇게 말합니다. "
+                .repeat(2);
+        let japanese =
+            "潮は一日に二度満ちて、月に引かれた海がゆっくりと動いていくのです。とても静かな朝でした。"
+                .repeat(2);
         let wrong = |found: &str| Tongue::Wrong(found.to_owned());
         let check = |text: &str, language: &str, expected: Tongue| {
             assert_eq!(tongue(text, language), expected, "{language}: {text}");

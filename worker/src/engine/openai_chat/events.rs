@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// Longest line, and longest JSON answer.
-const MAX_BUFFER: usize = 8 * 1024 * 1024;
+/// Longest line of an event stream, and longest JSON answer.
+const MAX_LINE: usize = 1024 * 1024;
+const MAX_JSON: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Event {
@@ -55,7 +56,8 @@ impl Decoder {
                 self.line(&line, &mut events);
             }
         }
-        if self.buffer.len() + self.data.len() > MAX_BUFFER {
+        let most = if self.form == Some(Form::Json) { MAX_JSON } else { MAX_LINE };
+        if self.buffer.len() + self.data.len() > most {
             return Err(Failure::transient("answered with a line without end"));
         }
         Ok(events)
@@ -189,7 +191,8 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_stream_is_read_as_well() {
-        let answer = br#" {"choices":[{"message":{"content":[{"type":"text","text":"a"}]},"finish_reason":"length"}],
+        let answer =
+            br#" {"choices":[{"message":{"content":[{"type":"text","text":"a"}]},"finish_reason":"length"}],
                           "usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
         let usage = Usage { prompt: 1, completion: 2, cached: 0 };
         let expected = [text("a"), Event::Finish("length".into()), Event::Usage(usage), Event::Done];

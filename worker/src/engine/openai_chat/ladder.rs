@@ -15,7 +15,10 @@ pub(super) fn weaker(used: Quirks, status: u16, message: &str) -> Option<Quirks>
     }
     let message = message.to_lowercase();
     let about = |word: &str| message.contains(word);
-    if ["context length", "context_length", "context window", "too many tokens", "maximum context"].into_iter().any(about) {
+    if ["context length", "context_length", "context window", "too many tokens", "maximum context"]
+        .into_iter()
+        .any(about)
+    {
         return None;
     }
     if about("max_completion_tokens") && !used.completion_tokens {
@@ -72,8 +75,18 @@ mod tests {
         check(strict, 400, "maximum context length is 8192 tokens", None);
         let renamed = Quirks { completion_tokens: true, ..strict };
         check(strict, 400, "use 'max_completion_tokens' instead", Some(renamed));
-        check(strict, 400, "Unknown field stream_options", Some(Quirks { no_stream_options: true, ..strict }));
-        check(strict, 400, "unsupported value: 'temperature'", Some(Quirks { no_temperature: true, ..strict }));
+        check(
+            strict,
+            400,
+            "Unknown field stream_options",
+            Some(Quirks { no_stream_options: true, ..strict }),
+        );
+        check(
+            strict,
+            400,
+            "unsupported value: 'temperature'",
+            Some(Quirks { no_temperature: true, ..strict }),
+        );
         assert_eq!(both(object, renamed), Quirks { completion_tokens: true, ..object });
     }
 }

@@ -149,12 +149,7 @@ fn read(
     Err(reason)
 }
 
-fn check(
-    mut plan: Plan,
-    brief: &Brief,
-    requested: &[ChapterRequest],
-    count: usize,
-) -> Result<Plan, String> {
+fn check(mut plan: Plan, brief: &Brief, requested: &[ChapterRequest], count: usize) -> Result<Plan, String> {
     if plan.chapters.len() != count {
         return Err(format!("it has {} chapters instead of {count}", plan.chapters.len()));
     }
@@ -188,7 +183,8 @@ fn check(
 }
 
 fn title(text: &str) -> Result<String, String> {
-    let title = checks::spoken(text, std::iter::empty()).map_err(|wrong| format!("a title cannot be used: {wrong}"))?;
+    let title = checks::spoken(text, std::iter::empty())
+        .map_err(|wrong| format!("a title cannot be used: {wrong}"))?;
     Ok(title.chars().take(MAX_TITLE).collect())
 }
 
@@ -218,7 +214,8 @@ fn outlined(plan: Plan, input: &OutlineInput, minutes: u32, material: Material) 
 /// What its writer must know, beyond the titles of its neighbours.
 fn continuity(chapter: &Chapter) -> String {
     let line = |label: &str, text: &str| {
-        let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_LINE).collect();
+        let text: String =
+            text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_LINE).collect();
         if text.is_empty() { String::new() } else { format!("{label}{text}\n") }
     };
     [
@@ -272,7 +269,11 @@ fn material(
         .iter()
         .enumerate()
         .map(|(place, share)| {
-            format!("[What chapter {} is about]\n{}", place + 1, condensed(share, language, room / shares.len()))
+            format!(
+                "[What chapter {} is about]\n{}",
+                place + 1,
+                condensed(share, language, room / shares.len())
+            )
         })
         .collect();
     let parts = shares.iter().map(|share| condensed(share, language, room)).collect();
@@ -291,7 +292,12 @@ fn one_a_paragraph(section: Section) -> impl Iterator<Item = Section> {
 /// Neighbouring paragraphs in up to `count` shares of about equal length; none is empty.
 fn shares(blocks: Vec<Section>, count: usize, language: &str) -> Vec<Vec<Section>> {
     let units = |section: &Section| -> u64 {
-        section.paragraphs.iter().flatten().map(|sentence| u64::from(speakable_units(sentence, language))).sum()
+        section
+            .paragraphs
+            .iter()
+            .flatten()
+            .map(|sentence| u64::from(speakable_units(sentence, language)))
+            .sum()
     };
     let total: u64 = blocks.iter().map(units).sum::<u64>().max(1);
     let mut shares: Vec<Vec<Section>> = vec![Vec::new(); count];
@@ -315,7 +321,9 @@ fn condensed(share: &[Section], language: &str, room: usize) -> String {
     let rounds = share.iter().flat_map(|section| &section.paragraphs).map(Vec::len).max().unwrap_or(0);
     'full: for round in 0..rounds {
         for (section, kept) in share.iter().zip(&mut kept) {
-            let Some(sentence) = section.paragraphs.first().and_then(|paragraph| paragraph.get(round)) else { continue };
+            let Some(sentence) = section.paragraphs.first().and_then(|paragraph| paragraph.get(round)) else {
+                continue;
+            };
             used += Weight::Tokens.of(sentence);
             if used > room {
                 break 'full;

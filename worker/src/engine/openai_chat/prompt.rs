@@ -54,14 +54,23 @@ pub(super) fn source(source: Option<&str>) -> String {
 
 fn form(format: Format) -> &'static str {
     match format {
-        Format::Dialogue => "a dialogue; the speakers take turns, react to each other and ask what a listener would ask",
+        Format::Dialogue => {
+            "a dialogue; the speakers take turns, react to each other and ask what a listener would ask"
+        }
         Format::Monologue => "a monologue by the first speaker",
-        Format::Interview => "an interview; the first speaker asks short questions, the others answer at length",
+        Format::Interview => {
+            "an interview; the first speaker asks short questions, the others answer at length"
+        }
         Format::Debate => "a debate; each speaker holds another view, fairly and to the point",
     }
 }
 
-pub(super) fn outline(brief: &Brief, requested: &[(String, Option<String>)], count: usize, minutes: u32) -> String {
+pub(super) fn outline(
+    brief: &Brief,
+    requested: &[(String, Option<String>)],
+    count: usize,
+    minutes: u32,
+) -> String {
     let mut text = String::from("Plan the episode.\n");
     if let Some(topic) = &brief.topic {
         text.push_str(&format!("Topic: {topic}\n"));
@@ -126,7 +135,9 @@ pub(super) fn chapter(
         Some(title) => text.push_str(&format!(
             "The chapter before it, \"{title}\", has just been heard: go on from there, without a greeting.\n"
         )),
-        None => text.push_str("The episode begins here: greet the listeners and say in a sentence or two what comes.\n"),
+        None => text.push_str(
+            "The episode begins here: greet the listeners and say in a sentence or two what comes.\n",
+        ),
     }
     match &input.next_title {
         Some(title) => text.push_str(&format!(
@@ -146,7 +157,9 @@ pub(super) fn chapter(
         text.push_str(&format!("Length of what you write: about {remaining} {unit} in all.\n"));
     }
     if let Some(note) = note {
-        text.push_str(&format!("Your last answer could not be used as it was: {note}. Do better this time.\n"));
+        text.push_str(&format!(
+            "Your last answer could not be used as it was: {note}. Do better this time.\n"
+        ));
     }
     text
 }

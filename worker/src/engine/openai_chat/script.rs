@@ -113,12 +113,18 @@ impl Course {
                 } else if total > budget.high && !self.shortened && !exhausted {
                     self.shortened = true;
                     turns.forget();
-                    self.note = Some(format!("the chapter had {total} instead of {}; end it sooner", budget.aim));
+                    self.note =
+                        Some(format!("the chapter had {total} instead of {}; end it sooner", budget.aim));
                 } else {
                     turns.trim();
                     let total = turns.total();
                     if total < budget.low {
-                        tracing::warn!(engine = engine.name, total, aim = budget.aim, "a chapter stays shorter than it should be");
+                        tracing::warn!(
+                            engine = engine.name,
+                            total,
+                            aim = budget.aim,
+                            "a chapter stays shorter than it should be"
+                        );
                     }
                     return Ok(Some(turns.rest()));
                 }

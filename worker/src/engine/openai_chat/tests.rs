@@ -18,7 +18,9 @@ use crate::text::speakable_units;
 type Seen = Arc<Mutex<Vec<(Value, String)>>>;
 
 /// A server on a free port that answers each call, counted from 0, with what `answer` makes of it.
-async fn server(answer: impl Fn(usize, &Value) -> Response<Body> + Clone + Send + Sync + 'static) -> (String, Seen) {
+async fn server(
+    answer: impl Fn(usize, &Value) -> Response<Body> + Clone + Send + Sync + 'static,
+) -> (String, Seen) {
     let seen = Seen::default();
     let record = seen.clone();
     let handler = move |headers: axum::http::HeaderMap, axum::Json(body): axum::Json<Value>| {
@@ -50,7 +52,9 @@ fn call() -> Call {
 fn events(pieces: &[String], finish: &str) -> Vec<String> {
     let mut events: Vec<String> = pieces
         .iter()
-        .map(|text| format!("data: {}\n\n", json!({"choices": [{"delta": {"content": text}, "finish_reason": null}]})))
+        .map(|text| {
+            format!("data: {}\n\n", json!({"choices": [{"delta": {"content": text}, "finish_reason": null}]}))
+        })
         .collect();
     events.push(format!("data: {}\n\n", json!({"choices": [{"delta": {}, "finish_reason": finish}]})));
     let usage = json!({"prompt_tokens": 100, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 40}});
@@ -195,7 +199,10 @@ async fn a_stream_that_breaks_keeps_its_turns_and_the_next_attempt_goes_on() {
     let given = call.draft.given();
     assert_eq!(numbers(&given), [0, 1, 2, 3]);
     assert!(call.bill.sum().0 > 0, "what came of the answer is paid");
-    let said = |turn: &Turn| Said { speaker: ["Mina", "Ben"][usize::from(turn.speaker)].into(), text: turn.text.clone() };
+    let said = |turn: &Turn| Said {
+        speaker: ["Mina", "Ben"][usize::from(turn.speaker)].into(),
+        text: turn.text.clone(),
+    };
     let (draft, _receiver) = Draft::after(given.iter().map(said).collect());
     let call = Call { draft, ..self::call() };
     let input = chapter(0);
@@ -203,7 +210,10 @@ async fn a_stream_that_breaks_keeps_its_turns_and_the_next_attempt_goes_on() {
     assert_eq!(numbers(&[call.draft.given(), rest.turns].concat()), [4, 5]);
     let (body, _) = seen.lock().unwrap()[1].clone();
     let prompt = body["messages"][1]["content"].as_str().unwrap();
-    assert!(prompt.contains(&format!("Ben: {}", sentence(3))) && prompt.contains("Go on directly after it"), "{prompt}");
+    assert!(
+        prompt.contains(&format!("Ben: {}", sentence(3))) && prompt.contains("Go on directly after it"),
+        "{prompt}"
+    );
 }
 
 #[tokio::test]
@@ -223,7 +233,8 @@ async fn a_server_that_refuses_a_format_is_asked_for_less_and_remembered() {
         assert_eq!(seen.len(), 4, "{status}: what it understands is remembered");
         let prompt = seen[3].0["messages"][1]["content"].as_str().unwrap();
         assert!(prompt.contains("fits this schema") && prompt.contains("\"turns\""), "{prompt}");
-        let keys: std::collections::HashSet<&str> = seen.iter().take(3).map(|(_, key)| key.as_str()).collect();
+        let keys: std::collections::HashSet<&str> =
+            seen.iter().take(3).map(|(_, key)| key.as_str()).collect();
         assert_eq!(keys.len(), 3, "another question, another key");
     }
 }
@@ -232,7 +243,9 @@ async fn a_server_that_refuses_a_format_is_asked_for_less_and_remembered() {
 async fn a_refusal_in_the_stream_is_a_refusal() {
     let answer = |_: usize, body: &Value| {
         if body["response_format"]["type"] == "json_schema" {
-            Response::new(Body::from("data: {\"error\":{\"code\":400,\"message\":\"failed to parse grammar\"}}\n\n"))
+            Response::new(Body::from(
+                "data: {\"error\":{\"code\":400,\"message\":\"failed to parse grammar\"}}\n\n",
+            ))
         } else {
             streamed(&turns(0..4), "stop")
         }
@@ -307,9 +320,21 @@ async fn a_wrong_answer_is_asked_again_with_what_was_wrong() {
     check_repair("", "stop", "it was empty", &all).await;
     check_repair("{\"chapters\": []}", "stop", "no list of turns", &all).await;
     check_repair("{\"turns\": []}", "stop", "no list of turns", &all).await;
-    check_repair("{\"turns\": [{\"speaker\": \"Zoe\", \"text\": \"Hi.\"}]}", "stop", "\"Zoe\", who is not one of Mina, Ben", &all).await;
+    check_repair(
+        "{\"turns\": [{\"speaker\": \"Zoe\", \"text\": \"Hi.\"}]}",
+        "stop",
+        "\"Zoe\", who is not one of Mina, Ben",
+        &all,
+    )
+    .await;
     check_repair("{\"turns\": [{\"speaker\": \"Mina\"}]}", "stop", "does not fit the schema", &all).await;
-    check_repair("{\"turns\": [{\"speaker\": \"Mina\", \"text\": \"See https://a.b\"}]}", "stop", "an address", &all).await;
+    check_repair(
+        "{\"turns\": [{\"speaker\": \"Mina\", \"text\": \"See https://a.b\"}]}",
+        "stop",
+        "an address",
+        &all,
+    )
+    .await;
     let korean = "갯벌은 하루에 두 번 숨을 쉬고 바다는 달을 따라 천천히 움직입니다. 사람들은 그 곁에서 조개를 캐며 살아왔습니다.";
     let foreign = json!({"turns": [{"speaker": "Mina", "text": korean}]}).to_string();
     check_repair(&foreign, "stop", "it is in ko and must be in en", &all).await;
@@ -349,7 +374,8 @@ async fn a_stall_in_the_middle_is_a_timeout_and_a_drip_ends() {
     use futures_util::StreamExt;
     let stalled = |_: usize, _: &Value| {
         let first = events(&["{\"turns\":".to_owned()], "stop").remove(0);
-        let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(first)]).chain(futures_util::stream::pending());
+        let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(first)])
+            .chain(futures_util::stream::pending());
         Response::new(Body::from_stream(stream))
     };
     let (url, _) = server(stalled).await;
@@ -393,12 +419,43 @@ async fn a_chapter_gets_its_length() {
     assert_eq!(length(&[20]).await, (200, 1));
     let (total, asked) = length(&[8, 9, 6]).await;
     assert!(fits(total) && asked == 3, "{total} after {asked}: too short is gone on with");
+    let (total, asked) = length(&[19, 1]).await;
+    assert_eq!((total, asked), (190, 1), "near enough is not asked about");
     let (total, asked) = length(&[28, 6]).await;
     assert!(fits(total) && asked == 2, "{total} after {asked}: too long is asked for an end");
     let (total, asked) = length(&[28, 30]).await;
     assert!(fits(total) && asked == 2, "{total} after {asked}: and is trimmed if it does not come");
     let (total, asked) = length(&[400, 7]).await;
     assert!(fits(total) && asked == 2, "{total} after {asked}: far too long is not even read");
+}
+
+#[tokio::test]
+async fn a_chapter_that_is_gone_on_with_says_goodbye_once() {
+    let answer = |number: usize, _: &Value| {
+        let mut said: Value = serde_json::from_str(&turns(number * 10..number * 10 + 10)).unwrap();
+        said["turns"][9]["text"] =
+            "Thank you for listening, and goodbye until next week, dear friends.".into();
+        streamed(&said.to_string(), "stop")
+    };
+    let (url, _) = server(answer).await;
+    let found = write(&url, &chapter(200)).await.0.unwrap();
+    let goodbyes: Vec<usize> = found
+        .iter()
+        .enumerate()
+        .filter(|(_, turn)| turn.text.contains("goodbye"))
+        .map(|(place, _)| place)
+        .collect();
+    assert_eq!(goodbyes, [found.len() - 1]);
+    // The end stays when the middle has to go.
+    let (url, _) = server(move |number, _| {
+        let mut said: Value = serde_json::from_str(&turns(number * 40..number * 40 + 28)).unwrap();
+        said["turns"][27]["text"] =
+            "Thank you for listening, and goodbye until next week, dear friends.".into();
+        streamed(&said.to_string(), "stop")
+    })
+    .await;
+    let found = write(&url, &chapter(200)).await.0.unwrap();
+    assert!(found.len() <= 22 && found.last().unwrap().text.contains("goodbye"), "{}", found.len());
 }
 
 #[tokio::test]
@@ -423,7 +480,8 @@ fn outline_answer(count: usize, title: &str) -> String {
 }
 
 fn outline_input(minutes: u16, chapters: &[&str], source: Option<&str>) -> OutlineInput {
-    let chapters = chapters.iter().map(|title| ChapterRequest { title: (*title).into(), brief: None }).collect();
+    let chapters =
+        chapters.iter().map(|title| ChapterRequest { title: (*title).into(), brief: None }).collect();
     let brief = Brief { title: None, target_minutes: Some(minutes), ..brief("en") };
     OutlineInput { brief, source: source.map(|text| TextRef::Inline(text.into())), chapters }
 }
@@ -437,7 +495,11 @@ async fn an_outline_carries_lengths_and_what_connects_chapters() {
     assert_eq!(outline.title, "All about tides");
     assert_eq!(outline.chapters.iter().map(|chapter| chapter.budget).collect::<Vec<_>>(), [950, 475, 475]);
     let brief = &outline.chapters[1].brief;
-    assert!(["It tells: The Moon", "What it hands over: The Sun.", "opened by: Ben"].iter().all(|part| brief.contains(part)));
+    assert!(
+        ["It tells: The Moon", "What it hands over: The Sun.", "opened by: Ben"]
+            .iter()
+            .all(|part| brief.contains(part))
+    );
     assert_eq!(outline.chapters[2].source, input.source);
     assert_eq!(call.bill.sum().0, 120);
     let outline_body = seen.lock().unwrap()[0].0.clone();
@@ -464,7 +526,10 @@ async fn a_wrong_outline_is_asked_again_and_titles_asked_for_stay() {
     let (url, seen) = server(answer).await;
     let input = outline_input(10, &["First", "Second"], None);
     let outline = engine(&url).outline(&input, None, &call()).await.unwrap();
-    assert_eq!(outline.chapters.iter().map(|chapter| chapter.title.as_str()).collect::<Vec<_>>(), ["First", "Second"]);
+    assert_eq!(
+        outline.chapters.iter().map(|chapter| chapter.title.as_str()).collect::<Vec<_>>(),
+        ["First", "Second"]
+    );
     let seen = seen.lock().unwrap();
     let prompt = |number: usize| seen[number].0["messages"][1]["content"].as_str().unwrap().to_owned();
     assert!(prompt(1).contains("5 chapters instead of 2"), "{}", prompt(1));
@@ -476,7 +541,8 @@ async fn a_wrong_outline_is_asked_again_and_titles_asked_for_stay() {
 
 #[tokio::test]
 async fn a_source_longer_than_the_models_context_is_shared_among_the_chapters() {
-    let paragraph = |number: usize| format!("Paragraph {number} begins here. {}", sentence(number).repeat(40));
+    let paragraph =
+        |number: usize| format!("Paragraph {number} begins here. {}", sentence(number).repeat(40));
     let source: String = (0..60).map(|number| format!("{}\n\n", paragraph(number))).collect();
     let answer = |_: usize, body: &Value| {
         let schema = &body["response_format"]["json_schema"]["schema"]["properties"]["chapters"];
@@ -489,7 +555,8 @@ async fn a_source_longer_than_the_models_context_is_shared_among_the_chapters() 
     let settings = serde_json::json!({"type": "openai", "kinds": "outline,script", "url": url, "model": "m",
                                       "context_tokens": 14_000, "max_output_tokens": 4_000});
     let engine = OpenAiChat::new("writer", &serde_json::from_value(settings).unwrap()).unwrap();
-    let outline = engine.outline(&outline_input(10, &[], Some(&source)), Some(&source), &call()).await.unwrap();
+    let outline =
+        engine.outline(&outline_input(10, &[], Some(&source)), Some(&source), &call()).await.unwrap();
     let parts: Vec<&str> = outline
         .chapters
         .iter()
@@ -509,7 +576,8 @@ async fn a_source_longer_than_the_models_context_is_shared_among_the_chapters() 
 #[tokio::test]
 async fn what_was_sent_is_not_quoted_back() {
     let source = "A very secret report about tides that nobody but the customer may ever read in full.";
-    let (url, _) = server(move |_, _| refused(400, &format!("maximum context length exceeded by: {source}"))).await;
+    let (url, _) =
+        server(move |_, _| refused(400, &format!("maximum context length exceeded by: {source}"))).await;
     let input = chapter(0);
     let failure = engine(&url).script(&input, Some(source), &call()).await.unwrap_err();
     assert!(!format!("{failure:?}").contains("secret report"), "{failure:?}");
@@ -517,10 +585,8 @@ async fn what_was_sent_is_not_quoted_back() {
 
 #[tokio::test]
 async fn a_model_that_the_server_lacks_is_noticed() {
-    let routes = Router::new().route(
-        "/v1/models",
-        axum::routing::get(|| std::future::ready(r#"{"data": [{"id": "m:latest"}]}"#)),
-    );
+    let routes = Router::new()
+        .route("/v1/models", axum::routing::get(|| std::future::ready(r#"{"data": [{"id": "m:latest"}]}"#)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(axum::serve(listener, routes).into_future());

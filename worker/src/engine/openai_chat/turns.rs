@@ -94,8 +94,12 @@ impl Reader for Turns<'_> {
     fn push(&mut self, text: &str) -> Flow {
         self.visible.push(text);
         let so_far = self.visible.json_so_far();
-        let found: Vec<String> =
-            self.scanner.objects(so_far).into_iter().filter_map(|range| so_far.get(range).map(str::to_owned)).collect();
+        let found: Vec<String> = self
+            .scanner
+            .objects(so_far)
+            .into_iter()
+            .filter_map(|range| so_far.get(range).map(str::to_owned))
+            .collect();
         self.take_all(&found);
         self.watch();
         if self.fault.is_some() || self.too_long {
@@ -169,12 +173,17 @@ impl<'a> Turns<'a> {
         let mut text = text.to_owned();
         if unclosed {
             // The last thing it came to while it was thinking.
-            let start = ["{\"turns\"", "{ \"turns\"", "[{"].iter().filter_map(|start| text.rfind(start)).min();
+            let start =
+                ["{\"turns\"", "{ \"turns\"", "[{"].iter().filter_map(|start| text.rfind(start)).min();
             text.drain(..start.unwrap_or(0));
         }
         self.scanner = Scanner::default();
-        let found: Vec<String> =
-            self.scanner.objects(&text).into_iter().filter_map(|range| text.get(range).map(str::to_owned)).collect();
+        let found: Vec<String> = self
+            .scanner
+            .objects(&text)
+            .into_iter()
+            .filter_map(|range| text.get(range).map(str::to_owned))
+            .collect();
         self.take_all(&found);
     }
 
@@ -192,15 +201,16 @@ impl<'a> Turns<'a> {
 
     fn take(&mut self, object: &str) -> Result<(), String> {
         let number = self.accepted + 1;
-        let said: Said =
-            serde_json::from_str(object).map_err(|error| format!("turn {number} does not fit the schema: {error}"))?;
+        let said: Said = serde_json::from_str(object)
+            .map_err(|error| format!("turn {number} does not fit the schema: {error}"))?;
         let speakers = &self.input.brief.speakers;
         let asked = folded(&said.speaker);
-        let speaker = speakers.iter().position(|speaker| folded(&speaker.name) == asked).ok_or_else(|| {
-            let known: Vec<&str> = speakers.iter().map(|speaker| speaker.name.as_str()).collect();
-            let name: String = said.speaker.chars().take(40).collect();
-            format!("turn {number} is of \"{name}\", who is not one of {}", known.join(", "))
-        })?;
+        let speaker =
+            speakers.iter().position(|speaker| folded(&speaker.name) == asked).ok_or_else(|| {
+                let known: Vec<&str> = speakers.iter().map(|speaker| speaker.name.as_str()).collect();
+                let name: String = said.speaker.chars().take(40).collect();
+                format!("turn {number} is of \"{name}\", who is not one of {}", known.join(", "))
+            })?;
         let names = speakers.iter().map(|speaker| speaker.name.as_str());
         let text = checks::spoken(&said.text, names).map_err(|fault| format!("turn {number}: {fault}"))?;
         if text.chars().count() > MAX_TURN_CHARS || self.accepted >= MAX_TURNS {
@@ -209,7 +219,11 @@ impl<'a> Turns<'a> {
         if text.chars().count() >= REPEATABLE_CHARS && !self.heard.insert(folded(&text)) {
             self.repetitions += 1;
             // Said once is enough.
-            return if self.repetitions > MAX_REPETITIONS { Err("it repeated its turns".to_owned()) } else { Ok(()) };
+            return if self.repetitions > MAX_REPETITIONS {
+                Err("it repeated its turns".to_owned())
+            } else {
+                Ok(())
+            };
         }
         self.listen(&text)?;
         self.accepted += 1;
@@ -303,25 +317,24 @@ impl<'a> Turns<'a> {
         self.total
     }
 
-    /// Gives on everything that is good, up to the length of the chapter. What is in a language nobody asked for is not.
+    /// Gives on everything that is whole, up to the length of the chapter. What is in a language nobody asked for is not here
+    /// any more.
     pub(super) fn give_all(&mut self) {
-        if self.tongue != Tongue::Right {
-            return;
-        }
-        while self.pending.front().is_some_and(|pending| {
-            self.budget.is_none_or(|budget| self.given + pending.units <= budget.high)
-        }) {
+        while self
+            .pending
+            .front()
+            .is_some_and(|pending| self.budget.is_none_or(|budget| self.given + pending.units <= budget.high))
+        {
             self.give_one();
         }
     }
 
-    /// Everything but the last turn.
+    /// Everything but the last turn, unless it is all there is.
     pub(super) fn give_but_last(&mut self) {
-        let last = self.pending.back().map(|pending| pending.turn.speaker);
-        while self.pending.back().is_some_and(|pending| Some(pending.turn.speaker) == last) && self.pending.len() > 1 {
+        if self.accepted > 1 {
             self.pending.pop_back();
-            if self.pending.back().is_some_and(|pending| !pending.same_breath) {
-                break;
+            while self.pending.back().is_some_and(|pending| pending.same_breath) {
+                self.pending.pop_back();
             }
         }
         self.give_all();
@@ -332,16 +345,20 @@ impl<'a> Turns<'a> {
         self.pending.clear();
     }
 
-    /// Takes off turns at the end that are over the length.
+    /// Takes out what is over the length: before the last segment, which closes the chapter, as long as there is any.
     pub(super) fn trim(&mut self) {
         let Some(budget) = self.budget else { return };
         while self.total > budget.high && self.pending.len() > 1 {
-            let last = self.pending.back().map_or(0, |pending| pending.units);
-            if self.total - last < budget.low {
+            let place = self.pending.len() - 2;
+            let units = self.pending.get(place).map_or(0, |pending| pending.units);
+            if self.total - units < budget.low {
                 break;
             }
-            self.pending.pop_back();
-            self.total -= last;
+            self.pending.remove(place);
+            self.total -= units;
+            if let Some(before) = place.checked_sub(1).and_then(|place| self.pending.get_mut(place)) {
+                before.same_breath = false;
+            }
         }
     }
 

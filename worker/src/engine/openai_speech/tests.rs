@@ -227,7 +227,8 @@ async fn two_servers_share_what_is_asked_at_once() {
 
 #[tokio::test]
 async fn a_packed_answer_is_not_unpacked() {
-    let packed = || Response::builder().header("Content-Encoding", "gzip").body(Body::from("\u{1f}bomb")).unwrap();
+    let packed =
+        || Response::builder().header("Content-Encoding", "gzip").body(Body::from("\u{1f}bomb")).unwrap();
     let (url, _) = server(packed).await;
     let failure = failure(&url, 5000).await;
     assert_eq!(failure.class, Class::Transient);

@@ -1,0 +1,199 @@
+//! Chapters from a language model, as servers really answer: turn by turn, broken off, in the length they were asked for.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, ensure};
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::post;
+use loadtest::providers::{Provider, Settings};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::fleet::{Fleet, Servers, Setup};
+
+/// Words in each turn that the model writes.
+const TURN_WORDS: usize = 20;
+
+/// A language model that does what it is told: chapters as the schema wants them, turns up to the length, numbered on.
+struct Model {
+    url: String,
+    server: JoinHandle<std::io::Result<()>>,
+    prompts: Arc<Mutex<Vec<String>>>,
+}
+
+impl Model {
+    /// Breaks off the first `broken` scripts in the middle of their fifth turn.
+    async fn start(broken: usize) -> anyhow::Result<Model> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let prompts: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (seen, left) = (prompts.clone(), Arc::new(AtomicUsize::new(broken)));
+        let answer = move |axum::Json(body): axum::Json<Value>| {
+            let prompt = body["messages"][1]["content"].as_str().unwrap_or_default().to_owned();
+            seen.lock().expect("no panic").push(prompt.clone());
+            let schema = &body["response_format"]["json_schema"];
+            let response = if schema["name"] == "outline" {
+                streamed(&outline(&schema["schema"]["properties"]["chapters"]["minItems"]), false)
+            } else {
+                let take = |left: usize| left.checked_sub(1);
+                let breaks = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+                streamed(&script(&prompt), breaks)
+            };
+            std::future::ready(response)
+        };
+        let routes = Router::new().route("/v1/chat/completions", post(answer));
+        let server = tokio::spawn(axum::serve(listener, routes).into_future());
+        Ok(Model { url, server, prompts })
+    }
+
+    fn setup(&self, setup: Setup) -> Setup {
+        setup
+            .with("ENGINES__WRITER__TYPE", "openai")
+            .with("ENGINES__WRITER__KINDS", "outline,script")
+            .with("ENGINES__WRITER__URL", &self.url)
+            .with("ENGINES__WRITER__MODEL", "model")
+            .with("ENGINES__WRITER__PRICE_INPUT", "1")
+            .with("ENGINES__WRITER__PRICE_OUTPUT", "2")
+            .with("DEFAULTS__OUTLINE", "writer")
+            .with("DEFAULTS__SCRIPT", "writer")
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn outline(count: &Value) -> String {
+    let chapter = |number: u64| {
+        json!({"title": format!("Part {number}"), "brief": "What the Moon does to the sea.", "before": "", "after": "",
+               "opens": "Speaker 1", "share": 1})
+    };
+    let chapters: Vec<Value> = (0..count.as_u64().unwrap_or(1)).map(chapter).collect();
+    json!({"title": "Tides", "chapters": chapters}).to_string()
+}
+
+/// Turns up to the words that the prompt asks for, numbered on from the last one that it shows.
+fn script(prompt: &str) -> String {
+    let after = |mark: &str| {
+        prompt.rsplit_once(mark).and_then(|(_, rest)| rest.split(' ').next()?.parse::<usize>().ok())
+    };
+    let words = after("about ").unwrap_or(200);
+    let first = after("the tide number ").map_or(1, |last| last + 1);
+    let count = (words / TURN_WORDS).max(1);
+    let turns: Vec<Value> = (first..first + count)
+        .map(|number| json!({"speaker": format!("Speaker {}", number % 2 + 1), "text": turn(number)}))
+        .collect();
+    json!({"turns": turns}).to_string()
+}
+
+fn turn(number: usize) -> String {
+    format!(
+        "It is said that the tide number {number} of this year rises a little higher because both of them pull together."
+    )
+}
+
+fn streamed(text: &str, breaks: bool) -> Response {
+    let text = if breaks { &text[..text.find("number 5 ").unwrap_or(text.len() / 2)] } else { text };
+    let chars: Vec<char> = text.chars().collect();
+    let mut events: Vec<Result<String, std::io::Error>> = chars
+        .chunks(40)
+        .map(|chunk| json!({"choices": [{"delta": {"content": chunk.iter().collect::<String>()}}]}))
+        .map(|event| Ok(format!("data: {event}\n\n")))
+        .collect();
+    if breaks {
+        events.push(Err(std::io::Error::other("the connection is gone")));
+    } else {
+        let usage = json!({"choices": [{"delta": {}, "finish_reason": "stop"}],
+                           "usage": {"prompt_tokens": 1000, "completion_tokens": 500}});
+        events.push(Ok(format!("data: {usage}\n\ndata: [DONE]\n\n")));
+    }
+    Response::new(Body::from_stream(futures_util::stream::iter(events)))
+}
+
+async fn numbers(fleet: &Fleet, chapter: i32) -> anyhow::Result<Vec<usize>> {
+    let sql = format!("select text from segments where chapter = {chapter} order by segment");
+    let rows = fleet.query(&sql).await?;
+    let number = |text: String| text.split_once("number ")?.1.split(' ').next()?.parse().ok();
+    rows.iter().map(|row| number(row.get(0)).context("a numbered turn")).collect()
+}
+
+/// The turns that came before a stream broke are spoken while it is asked again, and nothing is said twice.
+pub(crate) async fn a_script_that_breaks_off_goes_on_where_it_stopped(
+    servers: &Arc<Servers>,
+) -> anyhow::Result<()> {
+    let model = Model::start(2).await?;
+    let tones = Provider::start(Settings::default()).await?;
+    let setup = model.setup(Setup::default().with_speech_server(&tones.url()));
+    let fleet = Fleet::start(servers, "writing", setup.with("POLICY__BASE_MS", 2000)).await?;
+    let id = fleet.submit(&json!({"topic": "tides", "language": "en", "target_minutes": 8})).await?;
+    let podcast = fleet.completed(&id).await?;
+    ensure!(podcast["title"] == "Tides", "{podcast:#}");
+    for chapter in 0..2 {
+        let found = numbers(&fleet, chapter).await?;
+        let expected: Vec<usize> = (1..=found.len()).collect();
+        ensure!(found == expected && found.len() >= 30, "chapter {chapter}: {found:?}");
+    }
+    let shown = |prompt: &String| prompt.contains("written already") && prompt.contains(&turn(4));
+    ensure!(model.prompts.lock().expect("no panic").iter().filter(|prompt| shown(prompt)).count() == 2);
+    // What broke off was paid for, and what was finished of it was spoken before the rest was written.
+    ensure!(fleet.count("select count(*) from attempts where kind = 'script' and class = 'transient' and cost_micros > 0").await? == 2);
+    let early = "select count(*) from attempts where kind = 'tts' and finished_at <
+                 (select max(started_at) from attempts where kind = 'script')";
+    ensure!(fleet.count(early).await? >= 4, "nothing was spoken while the script was being written");
+    // 1,000 tokens at 1 and 500 at 2, the outline's and the two whole answers'.
+    ensure!(fleet.count("select count(*) from attempts where class = 'success' and cost_micros = 2000 and units = 1500").await? == 3);
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
+
+pub(crate) async fn a_writer_that_is_gone_is_replaced_by_its_fallback(
+    servers: &Arc<Servers>,
+) -> anyhow::Result<()> {
+    let model = Model::start(0).await?;
+    let setup = model.setup(Setup::default()).with("ENGINES__WRITER__FALLBACK", "extractive");
+    let fleet = Fleet::start(servers, "fallback", setup).await?;
+    drop(model);
+    let article = "# The tide\n\nThe moon pulls the sea. It does so twice a day.\n";
+    let id = fleet.submit(&json!({"source": {"text": article}, "language": "en"})).await?;
+    let podcast = fleet.completed(&id).await?;
+    ensure!(podcast["title"] == "The tide", "{podcast:#}");
+    ensure!(fleet.count("select count(*) from attempts where class <> 'success'").await? == 0);
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
+
+/// Minutes that episodes of four minutes really last.
+async fn minutes(fleet: &Fleet) -> anyhow::Result<f64> {
+    let id = fleet.submit(&json!({"topic": "tides", "language": "en", "target_minutes": 4})).await?;
+    let podcast = fleet.completed(&id).await?;
+    let ms =
+        podcast["episode"]["duration_ms"].as_f64().with_context(|| format!("a duration: {podcast:#}"))?;
+    Ok(ms / 60_000.0)
+}
+
+/// The first episode of a voice is as long as is usual for its language, and the next one as long as it was asked to be.
+pub(crate) async fn episodes_get_their_length_from_what_speech_lasted(
+    servers: &Arc<Servers>,
+) -> anyhow::Result<()> {
+    let model = Model::start(0).await?;
+    let fleet = Fleet::start(servers, "length", model.setup(Setup::default())).await?;
+    let usual = minutes(&fleet).await?;
+    println!("  espeak: 4 minutes asked for, {usual:.2} spoken");
+    ensure!((3.4..=4.6).contains(&usual), "{usual}");
+    fleet.stop().await?;
+    // A voice that needs half as long again: 130 words a minute.
+    let slow = |text: &str| text.split(' ').count() * 24_000 * 60 / 130;
+    let tones = Provider::start(Settings::default().samples_for(slow)).await?;
+    let fleet =
+        Fleet::start(servers, "slow", model.setup(Setup::default().with_speech_server(&tones.url()))).await?;
+    let (first, second) = (minutes(&fleet).await?, minutes(&fleet).await?);
+    println!("  a slow voice: 4 minutes asked for, {first:.2} spoken at first, {second:.2} then");
+    ensure!(first > 4.6, "the voice is slow, or nothing is learned here: {first}");
+    ensure!((3.4..=4.6).contains(&second), "{second}");
+    fleet.stop().await
+}

@@ -1,6 +1,5 @@
-use std::time::Duration;
+mod rules;
 
-use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::work::{Format, Kind};
@@ -222,106 +221,6 @@ impl Engine {
             ..Engine::new(EngineType::Noop, &[Kind::Outline, Kind::Script, Kind::Tts, Kind::Mix, Kind::Join])
         }
     }
-
-    /// What makes its results differ from those of another engine of the same type.
-    pub fn identity(&self) -> String {
-        let mut identity = format!("{:?}/{}", self.r#type, self.model.as_deref().unwrap_or_default());
-        if let Some(instructions) = &self.instructions {
-            identity.push_str(&format!("/{instructions}"));
-        }
-        if let Some(speed) = self.speed {
-            identity.push_str(&format!("/x{speed}"));
-        }
-        identity
-    }
-
-    /// Whether a listener hears the same voices from the other engine: another account or region of the same provider.
-    pub fn sounds_like(&self, other: &Engine) -> bool {
-        self.identity() == other.identity()
-            && (other.voices.is_empty() || self.voices.iter().all(|voice| other.voices.contains(voice)))
-            && (other.voices.is_empty() || !self.voices.is_empty())
-    }
-
-    /// Whether the engine does this language, by its primary tag (`ko` for `ko-KR`).
-    pub fn speaks(&self, language: &str) -> bool {
-        let primary = language.split('-').next().unwrap_or(language);
-        self.languages.is_empty() || self.languages.iter().any(|known| known.eq_ignore_ascii_case(primary))
-    }
-
-    /// Base addresses, the first one first.
-    pub fn addresses(&self) -> Vec<&str> {
-        let all = self.url.iter().chain(&self.urls).map(|url| url.trim()).filter(|url| !url.is_empty());
-        let mut addresses = Vec::new();
-        for url in all {
-            if !addresses.contains(&url) {
-                addresses.push(url);
-            }
-        }
-        addresses
-    }
-
-    /// How long one whole call may take.
-    pub fn timeout(&self) -> Duration {
-        let writes = self.r#type == EngineType::OpenAi && !self.kinds.contains(&Kind::Tts);
-        Duration::from_millis(self.timeout_ms.unwrap_or(if writes { 600_000 } else { 60_000 }))
-    }
-
-    /// Millionths of the currency unit for these units.
-    pub fn cost_micros(&self, input: u64, cached: u64, output: u64) -> i64 {
-        let cached = cached.min(input);
-        let fresh = (input - cached) as f64 * self.price_input;
-        let known = cached as f64 * self.price_cached.unwrap_or(self.price_input);
-        (fresh + known + output as f64 * self.price_output).round() as i64
-    }
-
-    pub(super) fn check(&self, name: &str) -> anyhow::Result<()> {
-        if self.concurrency == 0 {
-            bail!("engines.{name}.concurrency is 0; give at least 1");
-        }
-        if self.r#type != EngineType::OpenAi {
-            return Ok(());
-        }
-        if self.addresses().is_empty() {
-            bail!("engines.{name}.url is missing: an openai engine needs the base address of its server");
-        }
-        let speaks = self.kinds.contains(&Kind::Tts);
-        let writes = self.kinds.iter().any(|kind| matches!(kind, Kind::Outline | Kind::Script));
-        if speaks && writes {
-            bail!(
-                "engines.{name}.kinds mixes writing and speech, which need different models; make two engines of it"
-            );
-        }
-        if self.kinds.iter().any(|kind| matches!(kind, Kind::Mix | Kind::Join)) {
-            bail!("engines.{name}.kinds: a server can do outline and script, or tts");
-        }
-        if writes && self.model.as_deref().is_none_or(str::is_empty) {
-            bail!("engines.{name}.model is missing: a writing engine needs the name of its language model");
-        }
-        let prices = [self.price_input, self.price_cached.unwrap_or(0.0), self.price_output];
-        ensure!(
-            prices.iter().all(|price| (0.0..1e6).contains(price)),
-            "engines.{name}.price_… is {prices:?}; give prices of a million units, from 0 to 1000000"
-        );
-        ensure!(
-            self.speed.is_none_or(|speed| (0.25..=4.0).contains(&speed)),
-            "engines.{name}.speed must be from 0.25 to 4"
-        );
-        ensure!(
-            self.temperature.is_none_or(|temperature| (0.0..=2.0).contains(&temperature)),
-            "engines.{name}.temperature must be from 0 to 2"
-        );
-        ensure!(self.max_input >= 20, "engines.{name}.max_input is {}; give at least 20", self.max_input);
-        ensure!(
-            self.max_output_tokens >= 256
-                && self.context_tokens >= self.max_output_tokens.saturating_add(1_000),
-            "engines.{name}.context_tokens must be at least 1000 more than max_output_tokens, and that at least 256"
-        );
-        ensure!(
-            self.connect_timeout_ms > 0 && self.idle_timeout_ms > 0 && !self.timeout().is_zero(),
-            "engines.{name} has a timeout of 0 ms; give milliseconds"
-        );
-        Ok(())
-    }
 }
 
 fn four() -> u16 {
@@ -368,52 +267,4 @@ where
         .into_iter()
         .map(|word| serde_json::from_value(serde_json::Value::String(word)).map_err(serde::de::Error::custom))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn engine(json: serde_json::Value) -> Engine {
-        serde_json::from_value(json).unwrap()
-    }
-
-    #[test]
-    fn units_become_cost() {
-        let settings = serde_json::json!({"type": "openai", "kinds": "script", "price_input": 2.5, "price_output": 10.0});
-        let check = |settings: &serde_json::Value, (input, cached, output), expected| {
-            assert_eq!(engine(settings.clone()).cost_micros(input, cached, output), expected);
-        };
-        check(&settings, (1_000, 0, 500), 7_500);
-        check(&settings, (1_000, 800, 500), 7_500);
-        let mut cheaper = settings;
-        cheaper["price_cached"] = 0.25.into();
-        check(&cheaper, (1_000, 800, 500), 5_700);
-        check(&cheaper, (1_000, 2_000, 0), 250);
-    }
-
-    #[test]
-    fn settings_that_cannot_work_are_refused_with_their_name() {
-        let check = |change: serde_json::Value, words: &str| {
-            let mut json =
-                serde_json::json!({"type": "openai", "kinds": "script", "url": "http://a", "model": "m"});
-            json.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-            let error = engine(json).check("x").unwrap_err().to_string();
-            assert!(error.contains("engines.x") && error.contains(words), "{error}");
-        };
-        check(serde_json::json!({"kinds": "script,tts"}), "two engines");
-        check(serde_json::json!({"model": null}), "model is missing");
-        check(serde_json::json!({"url": ""}), "url is missing");
-        check(serde_json::json!({"price_input": -1.0}), "price");
-        check(serde_json::json!({"speed": 9.0}), "speed");
-        check(serde_json::json!({"context_tokens": 100}), "context_tokens");
-        check(serde_json::json!({"idle_timeout_ms": 0}), "timeout");
-        check(serde_json::json!({"max_input": 1}), "max_input");
-    }
-
-    #[test]
-    fn addresses_are_told_once_each() {
-        let json = serde_json::json!({"type": "openai", "kinds": "tts", "url": "http://a", "urls": "http://b, http://a"});
-        assert_eq!(engine(json).addresses(), ["http://a", "http://b"]);
-    }
 }

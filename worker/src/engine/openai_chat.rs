@@ -5,8 +5,11 @@ mod answer;
 mod checks;
 mod events;
 mod ladder;
+mod material;
 mod outline;
 mod prompt;
+mod queue;
+mod request;
 mod script;
 mod turns;
 
@@ -16,12 +19,12 @@ use common::config::Engine;
 use common::work::{OutlineInput, OutlineResult, ScriptInput, ScriptPart};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::events::{Decoder, Event, Usage};
 use self::prompt::Prompt;
 use super::openai_http::answer as refusals;
-use super::openai_http::pool::{Format, Quirks};
+use super::openai_http::pool::Quirks;
 use super::openai_http::{Client, Question, Refused, Reply};
 use super::{Call, WritingEngine};
 use crate::failure::Failure;
@@ -117,7 +120,7 @@ impl OpenAiChat {
             let mut used = Quirks::default();
             let asked = self.client.ask(&question, |known| {
                 used = weaker.map_or(known, |weaker| ladder::both(known, weaker));
-                self.body(prompt, used)
+                request::body(&self.settings, prompt, used)
             });
             let asked = asked.await;
             let (refused, heard) = match asked {
@@ -146,40 +149,6 @@ impl OpenAiChat {
             weaker = Some(next);
         }
         Err(Failure::permanent_config(format!("engine {} refuses every form of asking", self.name)))
-    }
-
-    fn body(&self, prompt: &Prompt, quirks: Quirks) -> Value {
-        let schema = match quirks.format {
-            // The server knows it; saying it twice costs tokens.
-            Format::JsonSchema => String::new(),
-            Format::JsonObject | Format::Prompt => {
-                format!("The JSON object fits this schema: {}\n", prompt.schema)
-            }
-        };
-        let user = format!("{}{schema}Answer with the JSON object only.", prompt.user);
-        let mut body = json!({
-            "model": self.settings.model.as_deref().unwrap_or_default(),
-            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}],
-            "stream": true,
-        });
-        match quirks.format {
-            Format::JsonSchema => {
-                body["response_format"] = json!({"type": "json_schema", "json_schema": {
-                    "name": prompt.name, "strict": true, "schema": prompt.schema,
-                }});
-            }
-            Format::JsonObject => body["response_format"] = json!({"type": "json_object"}),
-            Format::Prompt => {}
-        }
-        let limit = if quirks.completion_tokens { "max_completion_tokens" } else { "max_tokens" };
-        body[limit] = json!(self.settings.max_output_tokens);
-        if !quirks.no_stream_options {
-            body["stream_options"] = json!({"include_usage": true});
-        }
-        if let Some(temperature) = self.settings.temperature.filter(|_| !quirks.no_temperature) {
-            body["temperature"] = json!(temperature);
-        }
-        body
     }
 
     /// Reads an answer to its end, or as far as the reader wants it.

@@ -5,11 +5,11 @@
 pub(super) mod answer;
 pub(super) mod limiter;
 pub(super) mod pool;
+mod reply;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bytes::{Bytes, BytesMut};
 use common::class::Class;
 use common::config::Engine;
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use self::limiter::Limiter;
 use self::pool::{Lease, Pool, Quirks};
+pub(super) use self::reply::Reply;
 use crate::failure::Failure;
 
 /// What is read of an answer that is an error.
@@ -259,77 +260,6 @@ impl Client {
 impl Refused {
     fn of(failure: Failure) -> Refused {
         Refused { status: None, failure }
-    }
-}
-
-/// An answer with status 2xx, read piece by piece.
-pub(super) struct Reply<'a> {
-    client: &'a Client,
-    pub(super) lease: Lease<'a>,
-    response: reqwest::Response,
-    until: Instant,
-    read: u64,
-    most: u64,
-    /// Its end shows that the server works.
-    good: bool,
-}
-
-impl Reply<'_> {
-    /// The next piece, or nothing at the end. Bounded in time from piece to piece and in all, and in bytes.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        let name = &self.client.name;
-        let left = self.until.saturating_duration_since(Instant::now());
-        let wait = self.client.idle.min(left);
-        match tokio::time::timeout(wait, self.response.chunk()).await {
-            Ok(Ok(Some(chunk))) => {
-                self.read = self.read.saturating_add(chunk.len() as u64);
-                if self.read > self.most {
-                    let megabytes = self.most / (1024 * 1024);
-                    return Err(Failure::transient(format!(
-                        "engine {name} answered with more than {megabytes} MB"
-                    )));
-                }
-                Ok(Some(chunk))
-            }
-            Ok(Ok(None)) => {
-                if self.good {
-                    self.lease.worked();
-                }
-                Ok(None)
-            }
-            Ok(Err(error)) => {
-                self.lease.failed(Instant::now());
-                Err(self.client.broken(error))
-            }
-            Err(_) => {
-                self.lease.failed(Instant::now());
-                let message = if wait < left {
-                    format!("engine {name} stalled in the middle of its answer for {} ms", wait.as_millis())
-                } else {
-                    let total = self.client.total.as_millis();
-                    format!("engine {name} gave no whole answer in the time it had (at most {total} ms)")
-                };
-                Err(Failure::timeout(message))
-            }
-        }
-    }
-
-    pub(super) async fn whole(mut self) -> Result<Bytes, Failure> {
-        let mut bytes = BytesMut::new();
-        while let Some(chunk) = self.chunk().await? {
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes.freeze())
-    }
-
-    /// As much as comes in time and within bounds.
-    async fn start(&mut self) -> Bytes {
-        self.until = self.until.min(Instant::now() + LIST_TIMEOUT);
-        let mut bytes = BytesMut::new();
-        while let Ok(Some(chunk)) = self.chunk().await {
-            bytes.extend_from_slice(&chunk);
-        }
-        bytes.freeze()
     }
 }
 

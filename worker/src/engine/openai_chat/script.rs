@@ -1,9 +1,10 @@
 //! One chapter from a language model: asked again until it is whole, about as long as it should be, and fit to be said.
 
-use common::work::{Pause, ScriptInput, ScriptPart, Turn};
+use common::work::{ScriptInput, ScriptPart, Turn};
 
 use super::prompt::{self, Prompt};
-use super::turns::{Budget, Turns, Verdict};
+use super::queue::Budget;
+use super::turns::{Turns, Verdict};
 use super::{MAX_ASKS, OpenAiChat, wrong};
 use crate::engine::Call;
 use crate::failure::Failure;
@@ -61,7 +62,7 @@ pub(super) async fn write(
             Ok(ended) => turns.verdict(ended),
             Err(failure) => {
                 // What is finished stays: the next attempt goes on after it.
-                turns.give_all();
+                turns.queue.give_all();
                 return Err(failure);
             }
         };
@@ -84,7 +85,7 @@ impl Course {
         match verdict {
             Verdict::Wrong(reason) => {
                 self.wrong += 1;
-                turns.give_all();
+                turns.queue.give_all();
                 if self.wrong >= MAX_ASKS || exhausted {
                     return Err(wrong(&engine.name, &reason));
                 }
@@ -92,7 +93,7 @@ impl Course {
             }
             Verdict::CutOff => {
                 let new = turns.accepted();
-                turns.give_all();
+                turns.queue.give_all();
                 if new == 0 || exhausted {
                     self.wrong += 1;
                 }
@@ -102,22 +103,26 @@ impl Course {
                 self.note = Some("it was cut off before its end".to_owned());
             }
             Verdict::Whole => {
-                let Some(budget) = budget else { return Ok(Some(turns.rest())) };
-                let total = turns.total();
+                let Some(budget) = budget else { return Ok(Some(turns.queue.rest())) };
+                let total = turns.queue.total();
                 let most = MAX_ASKS + budget.aim / 400;
                 if total < budget.low && self.lengthened < most && !exhausted {
                     self.lengthened += 1;
                     // Its last turn may have said goodbye: that is written again, at the end.
-                    turns.give_but_last();
+                    if turns.accepted() > 1 {
+                        turns.queue.give_but_last();
+                    } else {
+                        turns.queue.give_all();
+                    }
                     self.note = Some(format!("the chapter had {total} of {} when it ended", budget.aim));
                 } else if total > budget.high && !self.shortened && !exhausted {
                     self.shortened = true;
-                    turns.forget();
+                    turns.queue.forget();
                     self.note =
                         Some(format!("the chapter had {total} instead of {}; end it sooner", budget.aim));
                 } else {
-                    turns.trim();
-                    let total = turns.total();
+                    turns.queue.trim();
+                    let total = turns.queue.total();
                     if total < budget.low {
                         tracing::warn!(
                             engine = engine.name,
@@ -126,7 +131,7 @@ impl Course {
                             "a chapter stays shorter than it should be"
                         );
                     }
-                    return Ok(Some(turns.rest()));
+                    return Ok(Some(turns.queue.rest()));
                 }
             }
         }
@@ -153,14 +158,4 @@ fn written(input: &ScriptInput, call: &Call) -> Vec<(String, String)> {
     let earlier = call.draft.written().iter().map(|said| (said.speaker.clone(), said.text.clone()));
     let given = call.draft.given();
     earlier.chain(given.iter().map(|turn| (name(turn), turn.text.clone()))).collect()
-}
-
-/// What follows a turn, from the next one.
-pub(super) fn pause(turn: &Turn, next: Option<&Turn>, same_breath: bool) -> Pause {
-    match next {
-        None => Pause::Chapter,
-        Some(next) if next.speaker != turn.speaker => Pause::Turn,
-        Some(_) if same_breath => Pause::Sentence,
-        Some(_) => Pause::Paragraph,
-    }
 }

@@ -8,11 +8,16 @@ use axum::routing::post;
 use common::class::Class;
 use common::wire::Said;
 use common::work::{Brief, ChapterPlan, ChapterRequest, Format as Form, Pause, Speaker, TextRef, Turn};
+use serde_json::json;
 
 use super::*;
 use crate::engine::Draft;
 use crate::engine::pace::Pace;
 use crate::text::speakable_units;
+
+mod length;
+mod outlines;
+mod wrong;
 
 /// Bodies and idempotency keys as the server saw them.
 type Seen = Arc<Mutex<Vec<(Value, String)>>>;
@@ -113,7 +118,7 @@ fn sentence(number: usize) -> String {
 
 fn turns(numbers: std::ops::Range<usize>) -> String {
     let turn = |number: usize| {
-        let speaker = if number % 2 == 0 { "Mina" } else { "Ben" };
+        let speaker = if number.is_multiple_of(2) { "Mina" } else { "Ben" };
         json!({"speaker": speaker, "text": sentence(number)})
     };
     json!({"turns": numbers.map(turn).collect::<Vec<_>>()}).to_string()
@@ -295,282 +300,6 @@ async fn a_server_that_ignores_stream_is_understood() {
     let (found, call) = write(&url, &chapter(0)).await;
     assert_eq!(numbers(&found.unwrap()), [0, 1, 2, 3]);
     assert!(call.bill.sum().0 > 0, "without a count it is estimated");
-}
-
-/// Answers wrongly first, then as it should: what was wrong stands in the second question.
-async fn check_repair(wrong: &str, finish: &'static str, words: &str, expected: &[usize]) {
-    let bad = wrong.to_owned();
-    let start = expected.len() - 4;
-    let good = move |number: usize, _: &Value| {
-        if number == 0 { streamed(&bad, finish) } else { streamed(&turns(start..start + 4), "stop") }
-    };
-    let (url, seen) = server(good).await;
-    let found = write(&url, &chapter(0)).await.0.unwrap();
-    assert_eq!(numbers(&found), expected, "{wrong}");
-    let (body, _) = seen.lock().unwrap()[1].clone();
-    let prompt = body["messages"][1]["content"].as_str().unwrap().to_owned();
-    assert!(prompt.contains(words), "{prompt}");
-    assert_eq!(seen.lock().unwrap().len(), 2);
-}
-
-#[tokio::test]
-async fn a_wrong_answer_is_asked_again_with_what_was_wrong() {
-    let all = [0, 1, 2, 3];
-    check_repair("I cannot do that.", "stop", "no JSON object", &all).await;
-    check_repair("", "stop", "it was empty", &all).await;
-    check_repair("{\"chapters\": []}", "stop", "no list of turns", &all).await;
-    check_repair("{\"turns\": []}", "stop", "no list of turns", &all).await;
-    check_repair(
-        "{\"turns\": [{\"speaker\": \"Zoe\", \"text\": \"Hi.\"}]}",
-        "stop",
-        "\"Zoe\", who is not one of Mina, Ben",
-        &all,
-    )
-    .await;
-    check_repair("{\"turns\": [{\"speaker\": \"Mina\"}]}", "stop", "does not fit the schema", &all).await;
-    check_repair(
-        "{\"turns\": [{\"speaker\": \"Mina\", \"text\": \"See https://a.b\"}]}",
-        "stop",
-        "an address",
-        &all,
-    )
-    .await;
-    let korean = "갯벌은 하루에 두 번 숨을 쉬고 바다는 달을 따라 천천히 움직입니다. 사람들은 그 곁에서 조개를 캐며 살아왔습니다.";
-    let foreign = json!({"turns": [{"speaker": "Mina", "text": korean}]}).to_string();
-    check_repair(&foreign, "stop", "it is in ko and must be in en", &all).await;
-    let long = turns(0..2);
-    let cut_off = &long[..long.len() - 20];
-    check_repair(cut_off, "length", "cut off", &[0, 1, 2, 3, 4]).await;
-}
-
-#[tokio::test]
-async fn what_never_ends_is_cut_off() {
-    let endless = |chunk: String| {
-        let first = "data: {\"choices\":[{\"delta\":{\"content\":\"{\\\"turns\\\":[\"}}]}\n\n".to_owned();
-        let event = format!("data: {}\n\n", json!({"choices": [{"delta": {"content": chunk}}]}));
-        let stream = futures_util::stream::iter([first])
-            .chain(futures_util::stream::repeat(event))
-            .map(Ok::<_, std::io::Error>);
-        Response::new(Body::from_stream(stream))
-    };
-    use futures_util::StreamExt;
-    let turn = json!({"speaker": "Mina", "text": sentence(1)}).to_string();
-    for (chunk, words) in [
-        ("\n".to_owned(), "repeated itself"),
-        (format!("{turn},"), "repeated"),
-        ("{\"speaker\": \"Mina\", \"text\": \"and then ".to_owned(), "repeated itself"),
-    ] {
-        let sent = chunk.clone();
-        let (url, seen) = server(move |_, _| endless(sent.clone())).await;
-        let failure = write(&url, &chapter(0)).await.0.unwrap_err();
-        assert_eq!(failure.class, Class::Transient);
-        assert!(failure.message.contains("answered 3 times") && failure.message.contains(words), "{failure}");
-        assert_eq!(seen.lock().unwrap().len(), 3, "{chunk}");
-    }
-}
-
-#[tokio::test]
-async fn a_stall_in_the_middle_is_a_timeout_and_a_drip_ends() {
-    use futures_util::StreamExt;
-    let stalled = |_: usize, _: &Value| {
-        let first = events(&["{\"turns\":".to_owned()], "stop").remove(0);
-        let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(first)])
-            .chain(futures_util::stream::pending());
-        Response::new(Body::from_stream(stream))
-    };
-    let (url, _) = server(stalled).await;
-    let failure = write(&url, &chapter(0)).await.0.unwrap_err();
-    assert_eq!(failure.class, Class::Timeout);
-    let dripping = |_: usize, _: &Value| {
-        let stream = futures_util::stream::unfold((), |()| async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            Some((Ok::<_, std::io::Error>(": still here\n"), ()))
-        });
-        Response::new(Body::from_stream(stream))
-    };
-    let (url, _) = server(dripping).await;
-    let input = chapter(0);
-    let call = Call::new("key", Duration::from_millis(400));
-    let failure = engine(&url).script(&input, None, &call).await.unwrap_err();
-    assert_eq!(failure.class, Class::Timeout);
-    assert!(failure.message.contains("no whole answer"), "{failure}");
-}
-
-/// Total units of a chapter of 200 whose answers have these many turns of ten words.
-async fn length(answers: &'static [usize]) -> (u32, usize) {
-    let next = Arc::new(Mutex::new(0));
-    let answer = move |number: usize, _: &Value| {
-        let mut next = next.lock().unwrap();
-        let count = answers.get(number).copied().unwrap_or(1);
-        let first = *next;
-        *next += count;
-        streamed(&turns(first..first + count), "stop")
-    };
-    let (url, seen) = server(answer).await;
-    let found = write(&url, &chapter(200)).await.0.unwrap();
-    let total = found.iter().map(|turn| speakable_units(&turn.text, "en")).sum();
-    let asked = seen.lock().unwrap().len();
-    (total, asked)
-}
-
-#[tokio::test]
-async fn a_chapter_gets_its_length() {
-    let fits = |total: u32| (180..=220).contains(&total);
-    assert_eq!(length(&[20]).await, (200, 1));
-    let (total, asked) = length(&[8, 9, 6]).await;
-    assert!(fits(total) && asked == 3, "{total} after {asked}: too short is gone on with");
-    let (total, asked) = length(&[19, 1]).await;
-    assert_eq!((total, asked), (190, 1), "near enough is not asked about");
-    let (total, asked) = length(&[28, 6]).await;
-    assert!(fits(total) && asked == 2, "{total} after {asked}: too long is asked for an end");
-    let (total, asked) = length(&[28, 30]).await;
-    assert!(fits(total) && asked == 2, "{total} after {asked}: and is trimmed if it does not come");
-    let (total, asked) = length(&[400, 7]).await;
-    assert!(fits(total) && asked == 2, "{total} after {asked}: far too long is not even read");
-}
-
-#[tokio::test]
-async fn a_chapter_that_is_gone_on_with_says_goodbye_once() {
-    let answer = |number: usize, _: &Value| {
-        let mut said: Value = serde_json::from_str(&turns(number * 10..number * 10 + 10)).unwrap();
-        said["turns"][9]["text"] =
-            "Thank you for listening, and goodbye until next week, dear friends.".into();
-        streamed(&said.to_string(), "stop")
-    };
-    let (url, _) = server(answer).await;
-    let found = write(&url, &chapter(200)).await.0.unwrap();
-    let goodbyes: Vec<usize> = found
-        .iter()
-        .enumerate()
-        .filter(|(_, turn)| turn.text.contains("goodbye"))
-        .map(|(place, _)| place)
-        .collect();
-    assert_eq!(goodbyes, [found.len() - 1]);
-    // The end stays when the middle has to go.
-    let (url, _) = server(move |number, _| {
-        let mut said: Value = serde_json::from_str(&turns(number * 40..number * 40 + 28)).unwrap();
-        said["turns"][27]["text"] =
-            "Thank you for listening, and goodbye until next week, dear friends.".into();
-        streamed(&said.to_string(), "stop")
-    })
-    .await;
-    let found = write(&url, &chapter(200)).await.0.unwrap();
-    assert!(found.len() <= 22 && found.last().unwrap().text.contains("goodbye"), "{}", found.len());
-}
-
-#[tokio::test]
-async fn the_length_follows_what_speech_really_lasts() {
-    let (url, seen) = server(|number, _| streamed(&turns(number * 100..number * 100 + 10), "stop")).await;
-    // 95 words a minute are half of what is usual: half as many fill the time.
-    let call = Call { pace: Pace::fixed(95.0), ..call() };
-    let input = chapter(200);
-    let rest = engine(&url).script(&input, None, &call).await.unwrap();
-    assert_eq!(call.draft.given().len() + rest.turns.len(), 10);
-    let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), 1);
-    assert!(seen[0].0["messages"][1]["content"].as_str().unwrap().contains("about 100 words"));
-}
-
-fn outline_answer(count: usize, title: &str) -> String {
-    let chapter = |number: usize| {
-        json!({"title": format!("Part {number}"), "brief": "The Moon pulls at the sea.", "before": "It is wet.",
-               "after": "The Sun.", "opens": "Ben", "share": if number == 0 { 50 } else { 25 }})
-    };
-    json!({"title": title, "chapters": (0..count).map(chapter).collect::<Vec<_>>()}).to_string()
-}
-
-fn outline_input(minutes: u16, chapters: &[&str], source: Option<&str>) -> OutlineInput {
-    let chapters =
-        chapters.iter().map(|title| ChapterRequest { title: (*title).into(), brief: None }).collect();
-    let brief = Brief { title: None, target_minutes: Some(minutes), ..brief("en") };
-    OutlineInput { brief, source: source.map(|text| TextRef::Inline(text.into())), chapters }
-}
-
-#[tokio::test]
-async fn an_outline_carries_lengths_and_what_connects_chapters() {
-    let (url, seen) = server(|_, _| streamed(&outline_answer(3, "All about tides"), "stop")).await;
-    let input = outline_input(10, &[], Some("The tide rises twice a day."));
-    let call = call();
-    let outline = engine(&url).outline(&input, Some("The tide rises twice a day."), &call).await.unwrap();
-    assert_eq!(outline.title, "All about tides");
-    assert_eq!(outline.chapters.iter().map(|chapter| chapter.budget).collect::<Vec<_>>(), [950, 475, 475]);
-    let brief = &outline.chapters[1].brief;
-    assert!(
-        ["It tells: The Moon", "What it hands over: The Sun.", "opened by: Ben"]
-            .iter()
-            .all(|part| brief.contains(part))
-    );
-    assert_eq!(outline.chapters[2].source, input.source);
-    assert_eq!(call.bill.sum().0, 120);
-    let outline_body = seen.lock().unwrap()[0].0.clone();
-    // The beginning is the same for outline and scripts, so that servers can keep it.
-    let (url, seen) = server(|_, _| streamed(&turns(0..4), "stop")).await;
-    let input = chapter(0);
-    engine(&url).script(&input, Some("The tide rises twice a day."), &call).await.unwrap();
-    let script_body = seen.lock().unwrap()[0].0.clone();
-    assert_eq!(outline_body["messages"][0], script_body["messages"][0]);
-    let start = |body: &Value| {
-        let prompt = body["messages"][1]["content"].as_str().unwrap();
-        prompt[..prompt.find("</source>").unwrap()].to_owned()
-    };
-    assert_eq!(start(&outline_body), start(&script_body));
-}
-
-#[tokio::test]
-async fn a_wrong_outline_is_asked_again_and_titles_asked_for_stay() {
-    let answer = |number: usize, _: &Value| match number {
-        0 => streamed(&outline_answer(5, "Five"), "stop"),
-        1 => streamed("{\"title\": \"No chapters\"}", "stop"),
-        _ => streamed(&outline_answer(2, "Two"), "stop"),
-    };
-    let (url, seen) = server(answer).await;
-    let input = outline_input(10, &["First", "Second"], None);
-    let outline = engine(&url).outline(&input, None, &call()).await.unwrap();
-    assert_eq!(
-        outline.chapters.iter().map(|chapter| chapter.title.as_str()).collect::<Vec<_>>(),
-        ["First", "Second"]
-    );
-    let seen = seen.lock().unwrap();
-    let prompt = |number: usize| seen[number].0["messages"][1]["content"].as_str().unwrap().to_owned();
-    assert!(prompt(1).contains("5 chapters instead of 2"), "{}", prompt(1));
-    assert!(prompt(2).contains("missing field"), "{}", prompt(2));
-    let (url, seen2) = server(|_, _| streamed("nothing", "stop")).await;
-    let failure = engine(&url).outline(&input, None, &call()).await.unwrap_err();
-    assert_eq!((failure.class, seen2.lock().unwrap().len()), (Class::Transient, 3));
-}
-
-#[tokio::test]
-async fn a_source_longer_than_the_models_context_is_shared_among_the_chapters() {
-    let paragraph =
-        |number: usize| format!("Paragraph {number} begins here. {}", sentence(number).repeat(40));
-    let source: String = (0..60).map(|number| format!("{}\n\n", paragraph(number))).collect();
-    let answer = |_: usize, body: &Value| {
-        let schema = &body["response_format"]["json_schema"]["schema"]["properties"]["chapters"];
-        streamed(&outline_answer_titled(schema["minItems"].as_u64().unwrap() as usize), "stop")
-    };
-    fn outline_answer_titled(count: usize) -> String {
-        outline_answer(count, "Long")
-    }
-    let (url, seen) = server(answer).await;
-    let settings = serde_json::json!({"type": "openai", "kinds": "outline,script", "url": url, "model": "m",
-                                      "context_tokens": 14_000, "max_output_tokens": 4_000});
-    let engine = OpenAiChat::new("writer", &serde_json::from_value(settings).unwrap()).unwrap();
-    let outline =
-        engine.outline(&outline_input(10, &[], Some(&source)), Some(&source), &call()).await.unwrap();
-    let parts: Vec<&str> = outline
-        .chapters
-        .iter()
-        .map(|chapter| match &chapter.source {
-            Some(TextRef::Inline(text)) => text.as_str(),
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    assert!(parts.len() >= 4, "{}", parts.len());
-    assert!(parts[0].contains("Paragraph 0 begins") && !parts[0].contains("Paragraph 59 begins"));
-    assert!(parts[parts.len() - 1].contains("Paragraph 59 begins"));
-    assert!(parts.iter().all(|part| Weight::Tokens.of(part) <= 10_000));
-    let prompt = seen.lock().unwrap()[0].0["messages"][1]["content"].as_str().unwrap().to_owned();
-    assert!(Weight::Tokens.of(&prompt) < 10_000, "{}", Weight::Tokens.of(&prompt));
 }
 
 #[tokio::test]

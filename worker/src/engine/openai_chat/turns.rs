@@ -1,47 +1,26 @@
 //! The turns of a chapter as they come: each is checked and given on while the next is still being written.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
-use common::work::{ScriptInput, ScriptPart, Turn};
+use common::work::ScriptInput;
 use serde::Deserialize;
 
 use super::answer::{Scanner, Visible};
 use super::checks::{self, Tongue, tongue};
-use super::script::pause;
+use super::queue::{Budget, Queue};
 use super::{Ended, Flow, Reader};
 use crate::engine::Draft;
-use crate::text::{Weight, pieces, speakable_units};
 
-/// A segment of speech: long enough to sound like one, short enough to be said again cheaply.
-const SEGMENT_CHARS: usize = 400;
 /// One turn, before it is cut into segments.
 const MAX_TURN_CHARS: usize = 8_000;
 const MAX_TURNS: usize = 500;
 const MAX_BYTES: usize = 512 * 1024;
+/// Text by which the language is told.
+const MAX_SAMPLE: usize = 8_000;
 /// A shorter turn may well be said twice.
 const REPEATABLE_CHARS: usize = 30;
 /// This many repetitions are no slip any more.
 const MAX_REPETITIONS: u32 = 2;
-
-/// A chapter's length in words, syllables or characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Budget {
-    pub(super) aim: u32,
-    pub(super) low: u32,
-    pub(super) high: u32,
-    /// Up to here turns are given on at once; what follows waits until the end is known.
-    sure: u32,
-    /// Reading stops here.
-    most: u32,
-}
-
-impl Budget {
-    /// An episode keeps within 15 % of its length if every chapter keeps within 10 % and the pace is off by 5 %.
-    pub(super) fn around(aim: u32) -> Budget {
-        let part = |percent: u64| u32::try_from(u64::from(aim) * percent / 100).unwrap_or(u32::MAX);
-        Budget { aim, low: part(90), high: part(110), sure: part(70), most: part(160).saturating_add(100) }
-    }
-}
 
 /// What an answer came to.
 #[derive(Debug, PartialEq)]
@@ -59,27 +38,13 @@ struct Said {
     text: String,
 }
 
-/// A segment that is not given on yet.
-struct Pending {
-    turn: Turn,
-    units: u32,
-    /// The next segment is of the same turn.
-    same_breath: bool,
-}
-
 /// Reads an answer turn by turn.
 pub(super) struct Turns<'a> {
     input: &'a ScriptInput,
-    draft: &'a Draft,
-    budget: Option<Budget>,
+    pub(super) queue: Queue<'a>,
     visible: Visible,
     scanner: Scanner,
     checked: usize,
-    pending: VecDeque<Pending>,
-    /// Units accepted, with those of earlier answers.
-    total: u32,
-    /// And of these, given on.
-    given: u32,
     accepted: usize,
     heard: HashSet<String>,
     repetitions: u32,
@@ -122,14 +87,10 @@ impl<'a> Turns<'a> {
     ) -> Turns<'a> {
         Turns {
             input,
-            draft,
-            budget,
+            queue: Queue::new(&input.brief.language, budget, so_far, draft),
             visible: Visible::default(),
             scanner: Scanner::default(),
             checked: 0,
-            pending: VecDeque::new(),
-            total: so_far,
-            given: so_far,
             accepted: 0,
             heard: written.iter().map(|(_, text)| folded(text)).collect(),
             repetitions: 0,
@@ -195,7 +156,9 @@ impl<'a> Turns<'a> {
             if let Err(fault) = self.take(object) {
                 self.fault = Some(fault);
             }
-            self.give_sure();
+            if self.tongue == Tongue::Right {
+                self.queue.give_sure();
+            }
         }
     }
 
@@ -227,66 +190,30 @@ impl<'a> Turns<'a> {
         }
         self.listen(&text)?;
         self.accepted += 1;
-        self.add(u8::try_from(speaker).unwrap_or(u8::MAX), &text);
+        self.queue.add(u8::try_from(speaker).unwrap_or(u8::MAX), &text);
         Ok(())
     }
 
-    /// The language of all that was said, once there is enough of it.
+    /// The language of this turn, if it is long enough to tell, and of all that was said.
     fn listen(&mut self, text: &str) -> Result<(), String> {
-        if self.tongue == Tongue::Right && self.sample.len() > 4_000 {
-            // As it began, but not forever: a model may change over in the middle.
-            self.sample.clear();
+        let language = &self.input.brief.language;
+        if self.sample.len() < MAX_SAMPLE {
+            self.sample.push(' ');
+            self.sample.push_str(text);
         }
-        self.sample.push(' ');
-        self.sample.push_str(text);
-        match tongue(&self.sample, &self.input.brief.language) {
-            Tongue::Wrong(found) => {
+        match (tongue(text, language), tongue(&self.sample, language)) {
+            (Tongue::Wrong(found), _) | (_, Tongue::Wrong(found)) => {
                 if self.tongue != Tongue::Right {
-                    self.pending.clear();
+                    self.queue.forget();
                 }
-                Err(format!("it is in {found} and must be in {}", self.input.brief.language))
+                Err(format!("it is in {found} and must be in {language}"))
             }
-            Tongue::Right => {
+            (Tongue::Right, _) | (_, Tongue::Right) => {
                 self.tongue = Tongue::Right;
                 Ok(())
             }
-            Tongue::Unknown => Ok(()),
+            (Tongue::Unknown, Tongue::Unknown) => Ok(()),
         }
-    }
-
-    fn add(&mut self, speaker: u8, text: &str) {
-        let language = &self.input.brief.language;
-        let segments = pieces(text, language, Weight::Characters, SEGMENT_CHARS);
-        let last = segments.len().saturating_sub(1);
-        for (place, text) in segments.into_iter().enumerate() {
-            let units = speakable_units(&text, language);
-            self.total = self.total.saturating_add(units);
-            let turn = Turn { speaker, text, pause: Default::default() };
-            self.pending.push_back(Pending { turn, units, same_breath: place < last });
-        }
-    }
-
-    /// Gives on what will stay whatever follows: all but the last turn, while the chapter is far from its end.
-    fn give_sure(&mut self) {
-        while self.pending.len() > 1 && self.tongue == Tongue::Right {
-            let front = self.pending.front().map_or(0, |pending| pending.units);
-            if self.budget.is_some_and(|budget| self.given + front > budget.sure) {
-                return;
-            }
-            self.give_one();
-        }
-    }
-
-    fn give_one(&mut self) {
-        let Some(Pending { mut turn, units, same_breath }) = self.pending.pop_front() else { return };
-        let next = self.pending.front().map(|pending| &pending.turn);
-        turn.pause = match next {
-            Some(_) => pause(&turn, next, same_breath),
-            // What follows comes with the next answer.
-            None => Default::default(),
-        };
-        self.given += units;
-        self.draft.give(turn);
     }
 
     /// Stops what would never end.
@@ -303,73 +230,12 @@ impl<'a> Turns<'a> {
                 self.fault = Some("it repeated itself without end".to_owned());
             }
         }
-        if self.budget.is_some_and(|budget| self.total > budget.most) {
-            self.too_long = true;
-        }
+        self.too_long = self.queue.is_far_too_long();
     }
 
     /// New turns of this answer.
     pub(super) fn accepted(&self) -> usize {
         self.accepted
-    }
-
-    pub(super) fn total(&self) -> u32 {
-        self.total
-    }
-
-    /// Gives on everything that is whole, up to the length of the chapter. What is in a language nobody asked for is not here
-    /// any more.
-    pub(super) fn give_all(&mut self) {
-        while self
-            .pending
-            .front()
-            .is_some_and(|pending| self.budget.is_none_or(|budget| self.given + pending.units <= budget.high))
-        {
-            self.give_one();
-        }
-    }
-
-    /// Everything but the last turn, unless it is all there is.
-    pub(super) fn give_but_last(&mut self) {
-        if self.accepted > 1 {
-            self.pending.pop_back();
-            while self.pending.back().is_some_and(|pending| pending.same_breath) {
-                self.pending.pop_back();
-            }
-        }
-        self.give_all();
-    }
-
-    /// Nothing of what waits is used.
-    pub(super) fn forget(&mut self) {
-        self.pending.clear();
-    }
-
-    /// Takes out what is over the length: before the last segment, which closes the chapter, as long as there is any.
-    pub(super) fn trim(&mut self) {
-        let Some(budget) = self.budget else { return };
-        while self.total > budget.high && self.pending.len() > 1 {
-            let place = self.pending.len() - 2;
-            let units = self.pending.get(place).map_or(0, |pending| pending.units);
-            if self.total - units < budget.low {
-                break;
-            }
-            self.pending.remove(place);
-            self.total -= units;
-            if let Some(before) = place.checked_sub(1).and_then(|place| self.pending.get_mut(place)) {
-                before.same_breath = false;
-            }
-        }
-    }
-
-    /// The turns that end the chapter.
-    pub(super) fn rest(mut self) -> ScriptPart {
-        let mut turns = Vec::new();
-        while let Some(Pending { mut turn, same_breath, .. }) = self.pending.pop_front() {
-            turn.pause = pause(&turn, self.pending.front().map(|pending| &pending.turn), same_breath);
-            turns.push(turn);
-        }
-        ScriptPart { turns }
     }
 }
 

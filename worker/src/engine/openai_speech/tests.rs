@@ -220,7 +220,8 @@ async fn two_servers_share_what_is_asked_at_once() {
     for _ in 0..10 {
         let (input, call) = (input(), call());
         let (a, b) = tokio::join!(engine.speak(&input, &call), engine.speak(&input, &call));
-        (a.unwrap(), b.unwrap());
+        a.unwrap();
+        b.unwrap();
     }
     assert_eq!((first.lock().unwrap().len(), second.lock().unwrap().len()), (10, 10));
 }

@@ -139,12 +139,15 @@ impl Engines {
     /// Compares the configuration with what engines say of themselves. What is wrong with an engine that new podcasts get
     /// by default is an error, with any other a warning.
     pub(crate) async fn check(&self, config: &Config) -> anyhow::Result<()> {
-        for (name, limited) in &self.0 {
+        let checks = self.0.iter().map(|(name, limited)| async move {
             let checked = match &limited.engine {
                 Built::Writing(engine) => engine.check().await,
                 Built::Speech(engine) => engine.check().await,
                 Built::Noop => Ok(()),
             };
+            (name, checked)
+        });
+        for (name, checked) in futures_util::future::join_all(checks).await {
             let Err(error) = checked else { continue };
             // A server that does not answer yet may do so when the first task comes.
             let passing = error.downcast_ref::<Failure>().is_some();

@@ -4,6 +4,7 @@
 // A test program prints what it measures, and may panic.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used)]
 
+mod asking;
 mod audio;
 mod bad_input;
 mod chaos;
@@ -96,6 +97,15 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("claims::dev_starts_everything_and_leaves_nothing", |s| {
         Box::pin(claims::dev_starts_everything_and_leaves_nothing(s))
+    }),
+    ("asking::the_idempotency_key_changes_after_a_definite_failure_alone", |s| {
+        Box::pin(asking::the_idempotency_key_changes_after_a_definite_failure_alone(s))
+    }),
+    ("asking::a_long_segment_is_spoken_in_pieces", |s| {
+        Box::pin(asking::a_long_segment_is_spoken_in_pieces(s))
+    }),
+    ("asking::speech_falls_back_to_an_engine_that_sounds_the_same", |s| {
+        Box::pin(asking::speech_falls_back_to_an_engine_that_sounds_the_same(s))
     }),
     ("writing::a_script_that_breaks_off_goes_on_where_it_stopped", |s| {
         Box::pin(writing::a_script_that_breaks_off_goes_on_where_it_stopped(s))

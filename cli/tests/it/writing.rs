@@ -17,6 +17,9 @@ use crate::fleet::{Fleet, Servers, Setup};
 /// Words in each turn that the model writes.
 const TURN_WORDS: usize = 20;
 
+/// And syllables of each Korean one.
+const TURN_SYLLABLES: usize = 55;
+
 /// A language model that does what it is told: chapters as the schema wants them, turns up to the length, numbered on.
 struct Model {
     url: String,
@@ -36,7 +39,9 @@ impl Model {
             seen.lock().expect("no panic").push(prompt.clone());
             let schema = &body["response_format"]["json_schema"];
             let response = if schema["name"] == "outline" {
-                streamed(&outline(&schema["schema"]["properties"]["chapters"]["minItems"]), false)
+                let korean =
+                    body["messages"][0]["content"].as_str().is_some_and(|rules| rules.contains("Korean"));
+                streamed(&outline(&schema["schema"]["properties"]["chapters"]["minItems"], korean), false)
             } else {
                 let take = |left: usize| left.checked_sub(1);
                 let breaks = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
@@ -68,9 +73,14 @@ impl Drop for Model {
     }
 }
 
-fn outline(count: &Value) -> String {
+fn outline(count: &Value, korean: bool) -> String {
+    let brief = if korean {
+        "달이 바다에 하는 일을 이야기합니다."
+    } else {
+        "What the Moon does to the sea."
+    };
     let chapter = |number: u64| {
-        json!({"title": format!("Part {number}"), "brief": "What the Moon does to the sea.", "before": "", "after": "",
+        json!({"title": format!("Part {number}"), "brief": brief, "before": "", "after": "",
                "opens": "Speaker 1", "share": 1})
     };
     let chapters: Vec<Value> = (0..count.as_u64().unwrap_or(1)).map(chapter).collect();
@@ -82,11 +92,15 @@ fn script(prompt: &str) -> String {
     let after = |mark: &str| {
         prompt.rsplit_once(mark).and_then(|(_, rest)| rest.split(' ').next()?.parse::<usize>().ok())
     };
-    let words = after("about ").unwrap_or(200);
+    let korean = prompt.contains(" syllables");
+    let length = after("about ").unwrap_or(200);
     let first = after("the tide number ").map_or(1, |last| last + 1);
-    let count = (words / TURN_WORDS).max(1);
+    let count = (length / if korean { TURN_SYLLABLES } else { TURN_WORDS }).max(1);
     let turns: Vec<Value> = (first..first + count)
-        .map(|number| json!({"speaker": format!("Speaker {}", number % 2 + 1), "text": turn(number)}))
+        .map(|number| {
+            let text = if korean { korean_turn(number) } else { turn(number) };
+            json!({"speaker": format!("Speaker {}", number % 2 + 1), "text": text})
+        })
         .collect();
     json!({"turns": turns}).to_string()
 }
@@ -94,6 +108,14 @@ fn script(prompt: &str) -> String {
 fn turn(number: usize) -> String {
     format!(
         "It is said that the tide number {number} of this year rises a little higher because both of them pull together."
+    )
+}
+
+fn korean_turn(number: usize) -> String {
+    let day = ["월요일", "화요일", "수요일", "목요일", "금요일"][number % 5];
+    let place = ["서해", "남해", "동해", "제주", "강화", "순천만", "태안"][number % 7];
+    format!(
+        "{place}의 갯벌은 {day}에도 하루에 두 번 숨을 쉬고, 바다는 달을 따라 천천히 들어왔다가 다시 나갑니다. 그래서 사람들은 물때를 기다립니다."
     )
 }
 
@@ -168,8 +190,8 @@ pub(crate) async fn a_writer_that_is_gone_is_replaced_by_its_fallback(
 }
 
 /// Minutes that episodes of four minutes really last.
-async fn minutes(fleet: &Fleet) -> anyhow::Result<f64> {
-    let id = fleet.submit(&json!({"topic": "tides", "language": "en", "target_minutes": 4})).await?;
+async fn minutes(fleet: &Fleet, language: &str) -> anyhow::Result<f64> {
+    let id = fleet.submit(&json!({"topic": "tides", "language": language, "target_minutes": 4})).await?;
     let podcast = fleet.completed(&id).await?;
     let ms =
         podcast["episode"]["duration_ms"].as_f64().with_context(|| format!("a duration: {podcast:#}"))?;
@@ -182,16 +204,18 @@ pub(crate) async fn episodes_get_their_length_from_what_speech_lasted(
 ) -> anyhow::Result<()> {
     let model = Model::start(0).await?;
     let fleet = Fleet::start(servers, "length", model.setup(Setup::default())).await?;
-    let usual = minutes(&fleet).await?;
-    println!("  espeak: 4 minutes asked for, {usual:.2} spoken");
-    ensure!((3.4..=4.6).contains(&usual), "{usual}");
+    for language in ["en", "ko"] {
+        let usual = minutes(&fleet, language).await?;
+        println!("  espeak, {language}: 4 minutes asked for, {usual:.2} spoken");
+        ensure!((3.4..=4.6).contains(&usual), "{usual}");
+    }
     fleet.stop().await?;
     // A voice that needs half as long again: 130 words a minute.
     let slow = |text: &str| text.split(' ').count() * 24_000 * 60 / 130;
     let tones = Provider::start(Settings::default().samples_for(slow)).await?;
     let fleet =
         Fleet::start(servers, "slow", model.setup(Setup::default().with_speech_server(&tones.url()))).await?;
-    let (first, second) = (minutes(&fleet).await?, minutes(&fleet).await?);
+    let (first, second) = (minutes(&fleet, "en").await?, minutes(&fleet, "en").await?);
     println!("  a slow voice: 4 minutes asked for, {first:.2} spoken at first, {second:.2} then");
     ensure!(first > 4.6, "the voice is slow, or nothing is learned here: {first}");
     ensure!((3.4..=4.6).contains(&second), "{second}");

@@ -22,6 +22,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use self::events::{Decoder, Event, Usage};
+use self::ladder::Steps;
 use self::prompt::Prompt;
 use super::openai_http::answer as refusals;
 use super::openai_http::pool::Quirks;
@@ -53,8 +54,9 @@ trait Reader: Send {
     fn push(&mut self, text: &str) -> Flow;
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Flow {
+    #[default]
     Go,
     /// The answer is whole; only the server's count of tokens is still waited for, a moment.
     Whole,
@@ -77,6 +79,41 @@ enum Ended {
 struct Heard {
     content: usize,
     usage: Option<Usage>,
+}
+
+/// How far the reading of an answer has come.
+#[derive(Default)]
+struct Listening {
+    flow: Flow,
+    finish: Option<String>,
+    /// The answer is whole: until when its count of tokens is waited for.
+    count_until: Option<Instant>,
+    /// Bytes that came after it.
+    after: usize,
+    done: bool,
+}
+
+impl Listening {
+    /// An error is the server's own, in the middle of its answer.
+    fn take(&mut self, event: Event, reader: &mut dyn Reader, heard: &mut Heard) -> Result<(), Value> {
+        match event {
+            Event::Content(text) => {
+                heard.content += Weight::Tokens.of(&text);
+                if self.flow == Flow::Go {
+                    self.flow = reader.push(&text);
+                    self.count_until = (self.flow == Flow::Whole).then(|| Instant::now() + COUNT_WITHIN);
+                } else {
+                    self.after += text.len();
+                }
+                self.done |= self.flow == Flow::Stop || self.after > MAX_AFTER;
+            }
+            Event::Finish(reason) => self.finish = Some(reason),
+            Event::Usage(usage) => heard.usage = Some(usage),
+            Event::Done => self.done = true,
+            Event::Error(error) => return Err(error),
+        }
+        Ok(())
+    }
 }
 
 impl OpenAiChat {
@@ -104,49 +141,45 @@ impl OpenAiChat {
         reader: &mut dyn Reader,
     ) -> Result<Ended, Failure> {
         let payload = [prompt.system.as_str(), prompt.user.as_str()];
-        let mut weaker: Option<Quirks> = None;
-        let mut passing = true;
+        let mut steps = Steps::default();
         for form in 0..MAX_FORMS {
             let key = format!("{}-{ask}.{form}", call.idempotency_key);
+            let server = steps.server.clone();
             let question = Question {
                 path: PATH,
                 idempotency_key: &key,
-                units: (Weight::Tokens.of(&prompt.system) + Weight::Tokens.of(&prompt.user)) as u64
-                    + u64::from(self.settings.max_output_tokens) / 4,
-                until: self.client.until(call.time_left),
+                units: prompt.tokens() + u64::from(self.settings.max_output_tokens) / 4,
+                time_left: call.time_left,
+                server: server.as_deref(),
                 most: MAX_ANSWER,
                 payload: &payload,
             };
             let mut used = Quirks::default();
             let asked = self.client.ask(&question, |known| {
-                used = weaker.map_or(known, |weaker| ladder::both(known, weaker));
+                used = steps.form(known);
                 request::body(&self.settings, prompt, used)
             });
-            let asked = asked.await;
-            let (refused, heard) = match asked {
-                Ok(mut reply) => {
-                    let mut heard = Heard::default();
-                    let ended = self.listen(&mut reply, reader, &mut heard, &payload).await;
-                    self.charge(prompt, &question, &heard, call);
-                    if weaker.is_some() && ended.is_ok() {
-                        reply.lease.remember(used, passing.then(|| Instant::now() + ladder::PASSING));
-                    }
-                    match ended {
-                        Ok(ended) => return Ok(ended),
-                        Err(refused) => (refused, heard.content > 0),
-                    }
+            let mut reply = match asked.await {
+                Ok(reply) => reply,
+                Err(refused) => {
+                    steps.refused(&self.name, used, refused)?;
+                    continue;
                 }
-                Err(refused) => (refused, false),
             };
-            let next = refused
-                .status
-                .filter(|_| !heard)
-                .and_then(|status| ladder::weaker(used, status, &refused.failure.message));
-            let Some(next) = next else { return Err(refused.failure) };
-            // A 500 may have been about anything; 400 and 422 are about the request.
-            passing &= refused.status.is_some_and(|status| status >= 500);
-            tracing::info!(engine = self.name, status = refused.status, form = ?next, "asking in a weaker form");
-            weaker = Some(next);
+            let mut heard = Heard::default();
+            let ended = self.listen(&mut reply, reader, &mut heard, &payload).await;
+            self.charge(prompt, &question, &heard, call);
+            match ended {
+                Ok(ended) => {
+                    if let Some(until) = steps.learned(Instant::now()) {
+                        reply.lease.remember(used, until);
+                    }
+                    return Ok(ended);
+                }
+                // Too late for another form: a part of the answer has been heard.
+                Err(refused) if heard.content > 0 => return Err(refused.failure),
+                Err(refused) => steps.refused(&self.name, used, refused)?,
+            }
         }
         Err(Failure::permanent_config(format!("engine {} refuses every form of asking", self.name)))
     }
@@ -159,73 +192,47 @@ impl OpenAiChat {
         heard: &mut Heard,
         payload: &[&str],
     ) -> Result<Ended, Refused> {
-        let other = |failure| Refused { status: None, failure: self.client.told(failure, payload) };
+        let told = |failure| Refused::of(self.client.told(failure, payload));
         let mut decoder = Decoder::default();
-        let mut finish: Option<String> = None;
-        let mut flow = Flow::Go;
-        let mut after = 0;
-        let mut done = false;
-        while !done {
-            let chunk = match flow {
-                Flow::Go => reply.chunk().await.map_err(|failure| Refused { status: None, failure })?,
-                Flow::Whole if after < MAX_AFTER => {
-                    match tokio::time::timeout(COUNT_WITHIN, reply.chunk()).await {
-                        Ok(Ok(chunk)) => chunk,
-                        // The answer is there; its count is estimated.
-                        Ok(Err(_)) | Err(_) => break,
-                    }
-                }
-                Flow::Whole | Flow::Stop => break,
+        let mut course = Listening::default();
+        while !course.done {
+            let chunk = match course.count_until {
+                None => reply.chunk().await.map_err(Refused::of)?,
+                Some(until) => match tokio::time::timeout_at(until.into(), reply.chunk()).await {
+                    Ok(Ok(chunk)) => chunk,
+                    // The answer is there; what it cost is estimated.
+                    Ok(Err(_)) | Err(_) => break,
+                },
             };
             let events = match &chunk {
                 Some(bytes) => decoder.push(bytes),
                 None => std::mem::take(&mut decoder).finish(),
             };
-            for event in events.map_err(other)? {
-                match event {
-                    Event::Content(text) => {
-                        heard.content += Weight::Tokens.of(&text);
-                        match flow {
-                            Flow::Go => flow = reader.push(&text),
-                            Flow::Whole | Flow::Stop => after += text.len(),
-                        }
-                    }
-                    Event::Finish(reason) => finish = Some(reason),
-                    Event::Usage(usage) => heard.usage = Some(usage),
-                    Event::Done => done = true,
-                    Event::Error(error) => {
-                        let status = error
-                            .get("code")
-                            .and_then(Value::as_u64)
-                            .and_then(|code| u16::try_from(code).ok());
-                        let failure = self.client.told(refusals::error_within(&error), payload);
-                        return Err(Refused { status: Some(status.unwrap_or(500)), failure });
-                    }
+            for event in events.map_err(told)? {
+                if let Err(error) = course.take(event, reader, heard) {
+                    let code = error.get("code").and_then(Value::as_u64);
+                    let status = code.and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
+                    let failure = self.client.told(refusals::error_within(&error), payload);
+                    let server = Some(reply.lease.base.clone());
+                    return Err(Refused { status: Some(status), server, failure });
                 }
             }
-            done |= chunk.is_none();
+            course.done |= chunk.is_none();
         }
-        if flow != Flow::Go {
-            return Ok(Ended::Cut);
-        }
-        match finish.as_deref() {
-            Some("length" | "max_tokens") => Ok(Ended::Length),
-            Some(_) => Ok(Ended::Stop),
-            None if heard.content == 0 => {
-                Err(other(Failure::transient("answered 200 with no completion in it")))
+        match (course.flow, course.finish.as_deref()) {
+            (Flow::Whole | Flow::Stop, _) => Ok(Ended::Cut),
+            (Flow::Go, Some("length" | "max_tokens")) => Ok(Ended::Length),
+            (Flow::Go, None) if heard.content == 0 => {
+                Err(told(Failure::transient("answered 200 with no completion in it")))
             }
-            // The stream ended without a word about why: what came is judged by itself.
-            None => Ok(Ended::Stop),
+            // Also a stream that ended without a word about why: what came is judged by itself.
+            (Flow::Go, _) => Ok(Ended::Stop),
         }
     }
 
     /// By the server's own count, or estimated when an answer broke off before it.
     fn charge(&self, prompt: &Prompt, question: &Question<'_>, heard: &Heard, call: &Call) {
-        let estimate = || Usage {
-            prompt: (Weight::Tokens.of(&prompt.system) + Weight::Tokens.of(&prompt.user)) as u64,
-            completion: heard.content as u64,
-            cached: 0,
-        };
+        let estimate = || Usage { prompt: prompt.tokens(), completion: heard.content as u64, cached: 0 };
         let usage = heard.usage.filter(|usage| usage.prompt + usage.completion > 0);
         if usage.is_none() && heard.content == 0 {
             return;

@@ -26,8 +26,9 @@ const MAX_ERROR: u64 = 64 * 1024;
 /// What is read of a list of voices or models, and how long that may take.
 const MAX_LIST: u64 = 1024 * 1024;
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
-/// A call waits for the engine's rate this long with its permit; longer, and the ticket waits instead.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A call waits for the engine's rate this long with its permit, which keeps others from coming; longer, and the ticket waits
+/// instead, which is counted.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A quotation that shares this many characters with what was sent repeats it.
 const ECHO_CHARS: usize = 24;
 
@@ -44,13 +45,16 @@ pub(super) struct Client {
     total: Duration,
 }
 
-/// One call. `until` bounds all of it.
+/// One call.
 pub(super) struct Question<'a> {
     pub(super) path: &'a str,
     pub(super) idempotency_key: &'a str,
     /// What it is expected to use of the engine's rate.
     pub(super) units: u64,
-    pub(super) until: Instant,
+    /// What is left of the attempt.
+    pub(super) time_left: Duration,
+    /// The server to ask, where it matters which; else the pool chooses.
+    pub(super) server: Option<&'a str>,
     /// Most bytes of an answer.
     pub(super) most: u64,
     /// What must not be quoted back in messages.
@@ -60,6 +64,8 @@ pub(super) struct Question<'a> {
 /// Why there is no answer. With a status, the server said so itself.
 pub(super) struct Refused {
     pub(super) status: Option<u16>,
+    /// Which server it was.
+    pub(super) server: Option<String>,
     pub(super) failure: Failure,
 }
 
@@ -98,27 +104,26 @@ impl Client {
         })
     }
 
-    /// When a call that begins now must have ended.
-    pub(super) fn until(&self, time_left: Duration) -> Instant {
-        Instant::now() + self.total.min(time_left)
-    }
-
     /// Asks one server after another until one is connected, and gives its answer if its status is 2xx.
     pub(super) async fn ask<'a>(
         &'a self,
         question: &Question<'_>,
         mut body: impl FnMut(Quirks) -> Value + Send,
     ) -> Result<Reply<'a>, Refused> {
+        let began = Instant::now();
         self.wait_for_room(question).await.map_err(Refused::of)?;
+        // The wait is this side's; the call has its whole time after it.
+        let left = question.time_left.saturating_sub(began.elapsed());
+        let until = Instant::now() + self.total.min(left);
         let mut tried = 0;
         loop {
-            let lease = self.pool.choose(Instant::now()).ok_or_else(|| {
+            let lease = self.pool.choose(question.server, Instant::now()).ok_or_else(|| {
                 Refused::of(Failure::permanent_config(format!("engine {} has no server", self.name)))
             })?;
             tried += 1;
-            match self.ask_one(question, &body(lease.quirks(Instant::now())), lease).await {
+            match self.ask_one(question, &body(lease.quirks(Instant::now())), lease, until).await {
                 // Nothing was sent: another server can be asked at once.
-                Err((refused, true)) if tried < self.pool.len() && Instant::now() < question.until => {
+                Err((refused, true)) if tried < self.pool.len() && Instant::now() < until => {
                     tracing::info!(engine = self.name, error = %refused.failure, "asking another server of the pool");
                 }
                 Err((refused, _)) => return Err(refused),
@@ -134,7 +139,7 @@ impl Client {
 
     async fn wait_for_room(&self, question: &Question<'_>) -> Result<(), Failure> {
         let now = Instant::now();
-        let most = LONGEST_WAIT.min(question.until.saturating_duration_since(now));
+        let most = LONGEST_WAIT.min(question.time_left / 2);
         let full = |wait: Duration| {
             let message = format!("engine {} is asked as often as its rate allows", self.name);
             Failure { retry_after: Some(wait), ..Failure::new(Class::Throttled, message) }
@@ -154,11 +159,12 @@ impl Client {
         question: &Question<'_>,
         body: &Value,
         lease: Lease<'a>,
+        until: Instant,
     ) -> Result<Reply<'a>, (Refused, bool)> {
         let url = format!("{}{}", lease.base, question.path);
         let request = self.authorised(self.http.post(url)).json(body);
         let request = request.header("Idempotency-Key", question.idempotency_key);
-        let left = question.until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(Instant::now());
         let wait = self.first_byte.min(left);
         let response = match tokio::time::timeout(wait, request.send()).await {
             Ok(Ok(response)) => response,
@@ -178,7 +184,7 @@ impl Client {
         let headers = response.headers().clone();
         let most = if status.is_success() { question.most } else { MAX_ERROR };
         let good = status.is_success();
-        let mut reply = Reply { client: self, lease, response, until: question.until, read: 0, most, good };
+        let mut reply = Reply { client: self, lease, response, until, read: 0, most, good };
         if status.is_success() {
             return match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
                 None | Some(b"identity" | b"") => Ok(reply),
@@ -196,7 +202,8 @@ impl Client {
         let body = reply.start().await;
         let failure = answer::refusal(status, &headers, &body, Timestamp::now());
         let failure = self.told(failure, question.payload);
-        Err((Refused { status: Some(status.as_u16()), failure }, false))
+        let server = Some(reply.lease.base.clone());
+        Err((Refused { status: Some(status.as_u16()), server, failure }, false))
     }
 
     fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
@@ -209,7 +216,7 @@ impl Client {
     /// What the first server lists under `path`; nothing if it knows no such list.
     pub(super) async fn list(&self, path: &str) -> Result<Option<Value>, Failure> {
         let until = Instant::now() + LIST_TIMEOUT;
-        let Some(lease) = self.pool.choose(Instant::now()) else { return Ok(None) };
+        let Some(lease) = self.pool.choose(None, Instant::now()) else { return Ok(None) };
         let request = self.authorised(self.http.get(format!("{}{path}", lease.base)));
         let response = tokio::time::timeout(LIST_TIMEOUT, request.send())
             .await
@@ -258,8 +265,8 @@ impl Client {
 }
 
 impl Refused {
-    fn of(failure: Failure) -> Refused {
-        Refused { status: None, failure }
+    pub(super) fn of(failure: Failure) -> Refused {
+        Refused { status: None, server: None, failure }
     }
 }
 

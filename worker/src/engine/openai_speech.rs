@@ -57,7 +57,8 @@ impl OpenAiSpeech {
             path: PATH,
             idempotency_key: &call.idempotency_key,
             units: units(&input.text, self.settings.input_unit),
-            until: self.client.until(call.time_left),
+            time_left: call.time_left,
+            server: None,
             most: MAX_ANSWER,
             payload: &payload,
         };

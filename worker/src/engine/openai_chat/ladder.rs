@@ -1,15 +1,49 @@
 //! How to ask a server that refuses the form of a question: each step asks for less.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::engine::openai_http::Refused;
 use crate::engine::openai_http::pool::Quirks;
+use crate::failure::Failure;
 
 /// How long a weaker format stands when the refusal may have been a passing fault (a 5xx).
-pub(super) const PASSING: Duration = Duration::from_secs(600);
+const PASSING: Duration = Duration::from_secs(600);
+
+/// The way down of one question, at the server that refused it first.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    weaker: Option<Quirks>,
+    pub(super) server: Option<String>,
+    /// Something was refused as a fault of the request, which a 5xx may not be about.
+    certain: bool,
+}
+
+impl Steps {
+    /// How to ask now a server of which this much is known.
+    pub(super) fn form(&self, known: Quirks) -> Quirks {
+        self.weaker.map_or(known, |weaker| both(known, weaker))
+    }
+
+    /// Takes the next step down; an error if there is none.
+    pub(super) fn refused(&mut self, engine: &str, used: Quirks, refused: Refused) -> Result<(), Failure> {
+        let next = refused.status.and_then(|status| weaker(used, status, &refused.failure.message));
+        let Some(next) = next else { return Err(refused.failure) };
+        self.certain |= refused.status.is_some_and(|status| status < 500);
+        tracing::info!(engine, status = refused.status, form = ?next, "asking in a weaker form");
+        self.weaker = Some(next);
+        self.server = refused.server;
+        Ok(())
+    }
+
+    /// After an answer: whether to remember its form, and until when if it may have been a passing fault.
+    pub(super) fn learned(&self, now: Instant) -> Option<Option<Instant>> {
+        self.weaker.map(|_| if self.certain { None } else { now.checked_add(PASSING) })
+    }
+}
 
 /// The next form of asking after a refusal, or nothing when no form would help. Servers refuse a format with 400, 422 or 500,
 /// and seldom say what they refuse; where they do name another field, that one goes first.
-pub(super) fn weaker(used: Quirks, status: u16, message: &str) -> Option<Quirks> {
+fn weaker(used: Quirks, status: u16, message: &str) -> Option<Quirks> {
     if !matches!(status, 400 | 415 | 422 | 500 | 501) {
         return None;
     }
@@ -38,8 +72,8 @@ pub(super) fn weaker(used: Quirks, status: u16, message: &str) -> Option<Quirks>
     }
 }
 
-/// The weaker of two forms in each respect: another server of the pool may know less than the one that refused.
-pub(super) fn both(one: Quirks, other: Quirks) -> Quirks {
+/// The weaker of two forms in each respect.
+fn both(one: Quirks, other: Quirks) -> Quirks {
     Quirks {
         format: one.format.max(other.format),
         completion_tokens: one.completion_tokens || other.completion_tokens,

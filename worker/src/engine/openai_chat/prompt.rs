@@ -4,6 +4,8 @@
 use common::work::{Brief, Format, ScriptInput};
 use serde_json::{Value, json};
 
+use crate::text::Weight;
+
 /// A question to a language model.
 #[derive(Clone, Debug)]
 pub(super) struct Prompt {
@@ -11,6 +13,13 @@ pub(super) struct Prompt {
     pub(super) user: String,
     pub(super) name: &'static str,
     pub(super) schema: Value,
+}
+
+impl Prompt {
+    /// An estimate.
+    pub(super) fn tokens(&self) -> u64 {
+        (Weight::Tokens.of(&self.system) + Weight::Tokens.of(&self.user)) as u64
+    }
 }
 
 /// How much of what was written before is shown, from its end.

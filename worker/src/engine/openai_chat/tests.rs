@@ -79,8 +79,16 @@ fn streamed(text: &str, finish: &str) -> Response<Body> {
 /// The beginning of an answer, and then a broken connection.
 fn broken(text: &str) -> Response<Body> {
     let first = events(&[text.to_owned()], "stop").remove(0);
-    let parts = [Ok(first), Err(std::io::Error::other("gone"))];
-    Response::new(Body::from_stream(futures_util::stream::iter(parts)))
+    let gone = async {
+        // What came before is sent while this waits.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("gone"))
+    };
+    let parts = futures_util::StreamExt::chain(
+        futures_util::stream::iter([Ok(first)]),
+        futures_util::stream::once(gone),
+    );
+    Response::new(Body::from_stream(parts))
 }
 
 fn refused(status: u16, message: &str) -> Response<Body> {

@@ -88,14 +88,14 @@ impl Pool {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server to ask now. One that rests is asked only if all do: then the one that wakes first.
-    pub(crate) fn choose(&self, now: Instant) -> Option<Lease<'_>> {
+    /// The server to ask now: `named`, or the freest. One that rests is asked only if all do: then the one that wakes first.
+    pub(crate) fn choose(&self, named: Option<&str>, now: Instant) -> Option<Lease<'_>> {
         let mut servers = self.servers();
         let turn = servers.iter().map(|server| server.chosen).max().unwrap_or(0) + 1;
         let rest = |server: &Server| server.rests_until.filter(|until| *until > now);
         let place = (0..servers.len()).min_by_key(|place| {
             let server = &servers[*place];
-            (rest(server), server.in_flight, server.chosen)
+            (named.is_some_and(|named| named != server.base), rest(server), server.in_flight, server.chosen)
         })?;
         let server = servers.get_mut(place)?;
         server.in_flight += 1;
@@ -162,38 +162,39 @@ mod tests {
     #[test]
     fn the_server_with_the_fewest_calls_is_asked() {
         let (pool, now) = (pool(), Instant::now());
-        let (first, second) = (pool.choose(now).unwrap(), pool.choose(now).unwrap());
-        let third = pool.choose(now).unwrap();
+        let (first, second) = (pool.choose(None, now).unwrap(), pool.choose(None, now).unwrap());
+        let third = pool.choose(None, now).unwrap();
         assert_eq!([&first.base, &second.base, &third.base], ["a", "b", "c"]);
         drop(second);
-        assert_eq!(pool.choose(now).unwrap().base, "b");
+        assert_eq!(pool.choose(None, now).unwrap().base, "b");
         drop((first, third));
+        assert_eq!(pool.choose(Some("c"), now).unwrap().base, "c");
         // All idle: the one that waited longest.
-        assert_eq!(pool.choose(now).unwrap().base, "a");
+        assert_eq!(pool.choose(None, now).unwrap().base, "a");
     }
 
     #[test]
     fn a_server_that_failed_rests_longer_each_time_and_is_not_given_up() {
         let (pool, now) = (Pool::new(vec!["a".into(), "b".into()]), Instant::now());
-        pool.choose(now).unwrap().failed(now);
+        pool.choose(None, now).unwrap().failed(now);
         for _ in 0..3 {
-            assert_eq!(pool.choose(now).unwrap().base, "b");
+            assert_eq!(pool.choose(None, now).unwrap().base, "b");
         }
         let later = now + REST + Duration::from_millis(1);
-        let again = pool.choose(later).unwrap();
+        let again = pool.choose(None, later).unwrap();
         assert_eq!(again.base, "a");
         again.failed(later);
         drop(again);
-        assert_eq!(pool.choose(later + REST).unwrap().base, "b");
-        pool.choose(later).unwrap().failed(later);
+        assert_eq!(pool.choose(None, later + REST).unwrap().base, "b");
+        pool.choose(None, later).unwrap().failed(later);
         // Both rest: the one that wakes first.
-        assert_eq!(pool.choose(later).unwrap().base, "b");
+        assert_eq!(pool.choose(None, later).unwrap().base, "b");
     }
 
     #[test]
     fn a_weaker_format_is_remembered_for_its_time() {
         let (pool, now) = (Pool::new(vec!["a".into()]), Instant::now());
-        let lease = pool.choose(now).unwrap();
+        let lease = pool.choose(None, now).unwrap();
         let weaker = Quirks { format: Format::JsonObject, no_temperature: true, ..Quirks::default() };
         lease.remember(weaker, Some(now + REST));
         assert_eq!(lease.quirks(now), weaker);

@@ -241,7 +241,8 @@ async fn calls_beyond_the_rate_wait_or_are_handed_back() {
     let (url, seen) = server(answer(200, "RIFFdata")).await;
     let engine = with(&url, serde_json::json!({"requests_per_minute": 1}));
     engine.speak(&input(), &call()).await.unwrap();
-    let failure = engine.speak(&input(), &call()).await.unwrap_err();
+    let soon = Call::new("key-1", Duration::from_secs(5));
+    let failure = engine.speak(&input(), &soon).await.unwrap_err();
     assert_eq!(failure.class, Class::Throttled);
     assert!(failure.retry_after.unwrap() > Duration::from_secs(50), "{failure:?}");
     assert_eq!(seen.lock().unwrap().len(), 1);

@@ -1,0 +1,103 @@
+//! How engines are asked: with which key, in which pieces, and by whom instead.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use loadtest::providers::{Ledger, Provider, Settings};
+use serde_json::json;
+
+use crate::fleet::{Fleet, Servers, Setup};
+
+const ONE_SENTENCE: &str = "This is sentence 7 of the article, and it goes on for a while.";
+
+/// Has one short podcast spoken by a provider with these faults; returns what the provider was asked.
+async fn spoken(
+    servers: &Arc<Servers>,
+    name: &str,
+    faults: Settings,
+    timeout_ms: u32,
+) -> anyhow::Result<Ledger> {
+    let provider = Provider::start(faults).await?;
+    let setup =
+        Setup::default().with_speech_server(&provider.url()).with("ENGINES__TONES__TIMEOUT_MS", timeout_ms);
+    let fleet = Fleet::start(servers, name, setup.with("ENGINES__TONES__CONCURRENCY", 1)).await?;
+    let id = fleet.submit(&json!({"source": {"text": ONE_SENTENCE}, "format": "monologue"})).await?;
+    fleet.completed(&id).await?;
+    fleet.at_rest().await?;
+    fleet.stop().await?;
+    Ok(provider.stop().await)
+}
+
+/// Keys of the calls for the sentence, in order.
+fn keys(ledger: &Ledger) -> Vec<String> {
+    let calls = ledger.calls.iter().filter(|call| call.number == Some(7));
+    calls.filter_map(|call| call.idempotency_key.clone()).collect()
+}
+
+/// A provider that has answered, or may still, is asked again under the same key; one that definitely failed is not.
+pub(crate) async fn the_idempotency_key_changes_after_a_definite_failure_alone(
+    servers: &Arc<Servers>,
+) -> anyhow::Result<()> {
+    let failed =
+        keys(&spoken(servers, "failed", Settings::default().fail_first(4, 500, None), 20_000).await?);
+    ensure!(failed.len() >= 2, "{failed:?}");
+    ensure!(
+        failed.iter().collect::<BTreeSet<_>>().len() == failed.len(),
+        "a key for each definite failure: {failed:?}"
+    );
+    let stalled = keys(&spoken(servers, "stalled", Settings::default().stall_first(4), 1_000).await?);
+    ensure!(stalled.len() >= 2, "{stalled:?}");
+    ensure!(stalled.iter().collect::<BTreeSet<_>>().len() == 1, "one key through all timeouts: {stalled:?}");
+    Ok(())
+}
+
+/// All of it is said, once, and paid in the engine's own unit.
+pub(crate) async fn a_long_segment_is_spoken_in_pieces(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let provider = Provider::start(Settings::default()).await?;
+    let setup = Setup::default()
+        .with_speech_server(&provider.url())
+        .with("ENGINES__TONES__MAX_INPUT", 40)
+        .with("ENGINES__TONES__INPUT_UNIT", "bytes")
+        .with("ENGINES__TONES__PRICE_INPUT", 15);
+    let fleet = Fleet::start(servers, "pieces", setup).await?;
+    let id = fleet.submit(&json!({"source": {"text": ONE_SENTENCE}, "format": "monologue"})).await?;
+    fleet.completed(&id).await?;
+    let calls = provider.ledger().calls.len() as i64;
+    let segments = fleet.count("select count(*) from segments").await?;
+    ensure!(calls > segments, "{calls} calls for {segments} segments of up to 62 bytes");
+    let cost = "select count(*) from attempts where kind = 'tts' and cost_micros <> units * 15";
+    ensure!(fleet.count(cost).await? == 0);
+    // Every byte once, but for the space at each cut.
+    let bytes = fleet.count("select sum(octet_length(text))::bigint from segments").await?;
+    let paid = fleet.count("select sum(units)::bigint from attempts where kind = 'tts'").await?;
+    ensure!(paid == bytes - (calls - segments), "{paid} units of {bytes} in {calls} calls");
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
+
+/// Another account of the same provider keeps the voice, and takes over within the attempt.
+pub(crate) async fn speech_falls_back_to_an_engine_that_sounds_the_same(
+    servers: &Arc<Servers>,
+) -> anyhow::Result<()> {
+    let broken =
+        Provider::start(Settings::default().fail_first(1_000, 503, Some(Duration::from_secs(60)))).await?;
+    let spare = Provider::start(Settings::default()).await?;
+    let setup = Setup::default()
+        .with_speech_server(&broken.url())
+        .with("ENGINES__TONES__VOICES", "low,high")
+        .with("ENGINES__TONES__FALLBACK", "spare")
+        .with("ENGINES__SPARE__TYPE", "openai")
+        .with("ENGINES__SPARE__KINDS", "tts")
+        .with("ENGINES__SPARE__MODEL", "tones")
+        .with("ENGINES__SPARE__VOICES", "low,high")
+        .with("ENGINES__SPARE__URL", spare.url());
+    let fleet = Fleet::start(servers, "spare", setup).await?;
+    let id = fleet.submit(&json!({"source": {"text": ONE_SENTENCE}, "format": "monologue"})).await?;
+    fleet.completed(&id).await?;
+    let voices: BTreeSet<String> = spare.ledger().calls.iter().map(|call| call.voice.clone()).collect();
+    ensure!(voices == BTreeSet::from(["low".to_owned()]), "{voices:?}");
+    ensure!(fleet.count("select count(*) from attempts where class <> 'success'").await? == 0);
+    fleet.stop().await
+}

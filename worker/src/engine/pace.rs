@@ -15,7 +15,7 @@ const ENOUGH_SEGMENTS: f64 = 5.0;
 /// Older segments fade: what is kept of a voice weighs at most as much as this many.
 const MOST_SEGMENTS: f64 = 200.0;
 /// Segments of a voice between two writes to the cache.
-const FLUSH_EVERY: u32 = 8;
+const FLUSH_EVERY: u32 = 4;
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Voices this process remembers.
 const MOST_VOICES: usize = 1_000;
@@ -169,20 +169,24 @@ impl Pace {
         Pace(Known::Measured { measured, voices, pause_ms: f64::from(pause_ms) })
     }
 
-    /// Units that fill a minute: as measured where that is known and plausible, else what is usual for the language.
+    /// Units that fill a minute: as measured where that is known, else what is usual for the language.
     pub async fn per_minute(&self, language: &str) -> f64 {
-        let usual = f64::from(per_minute(language));
+        self.measured(language).await.unwrap_or_else(|| f64::from(per_minute(language)))
+    }
+
+    /// As measured, where that is known and plausible.
+    pub async fn measured(&self, language: &str) -> Option<f64> {
         match &self.0 {
-            Known::Nothing => usual,
-            Known::Fixed(pace) => *pace,
+            Known::Nothing => None,
+            Known::Fixed(pace) => Some(*pace),
             Known::Measured { measured, voices, pause_ms } => {
                 let mut paces = Vec::new();
                 for voice in voices {
                     paces.extend(measured.sums(voice).await.per_minute(*pause_ms));
                 }
-                let plausible = |pace: &f64| PLAUSIBLE.contains(&(pace / usual));
-                let known: Vec<f64> = paces.into_iter().filter(plausible).collect();
-                if known.is_empty() { usual } else { known.iter().sum::<f64>() / known.len() as f64 }
+                let usual = f64::from(per_minute(language));
+                paces.retain(|pace: &f64| PLAUSIBLE.contains(&(pace / usual)));
+                (!paces.is_empty()).then(|| paces.iter().sum::<f64>() / paces.len() as f64)
             }
         }
     }

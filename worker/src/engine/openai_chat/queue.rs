@@ -23,10 +23,12 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// An episode keeps within 15 % of its length if every chapter keeps within 10 % and the pace is off by 5 %.
-    pub(super) fn around(aim: u32) -> Budget {
+    /// An episode keeps within 15 % of its length if every chapter keeps within 10 % and the pace is off by 5 %. While the
+    /// voices' pace is only a guess, less is sure.
+    pub(super) fn around(aim: u32, measured: bool) -> Budget {
         let part = |percent: u64| u32::try_from(u64::from(aim) * percent / 100).unwrap_or(u32::MAX);
-        Budget { aim, low: part(90), high: part(110), sure: part(70), most: part(160).saturating_add(100) }
+        let sure = part(if measured { 70 } else { 50 });
+        Budget { aim, low: part(90), high: part(110), sure, most: part(160).saturating_add(100) }
     }
 }
 
@@ -53,6 +55,11 @@ pub(super) struct Queue<'a> {
 impl<'a> Queue<'a> {
     pub(super) fn new(language: &'a str, budget: Option<Budget>, so_far: u32, draft: &'a Draft) -> Queue<'a> {
         Queue { language, draft, budget, pending: VecDeque::new(), total: so_far, given: so_far }
+    }
+
+    /// What speech lasted meanwhile may have changed the length of the rest.
+    pub(super) fn replan(&mut self, budget: Option<Budget>) {
+        self.budget = budget;
     }
 
     pub(super) fn total(&self) -> u32 {

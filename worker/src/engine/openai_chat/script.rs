@@ -40,7 +40,7 @@ pub(super) async fn write(
         let budget = budget(input, call).await;
         let written = written(input, call);
         let so_far = written.iter().map(|(_, text)| speakable_units(text, &input.brief.language)).sum();
-        if budget.is_some_and(|budget| so_far >= budget.low) {
+        if course.answers == 0 && budget.is_some_and(|budget| so_far >= budget.low) {
             // An earlier attempt broke off just before its end.
             return Ok(ScriptPart::default());
         }
@@ -66,6 +66,9 @@ pub(super) async fn write(
                 return Err(failure);
             }
         };
+        // What was given on has perhaps been spoken by now.
+        let budget = self::budget(input, call).await;
+        turns.queue.replan(budget);
         if let Some(last) = course.judge(engine, verdict, turns, budget)? {
             return Ok(last);
         }
@@ -145,8 +148,10 @@ async fn budget(input: &ScriptInput, call: &Call) -> Option<Budget> {
         return None;
     }
     let language = &input.brief.language;
-    let factor = call.pace.per_minute(language).await / f64::from(per_minute(language));
-    Some(Budget::around((f64::from(input.plan.budget) * factor).round().max(1.0) as u32))
+    let measured = call.pace.measured(language).await;
+    let factor = measured.map_or(1.0, |pace| pace / f64::from(per_minute(language)));
+    let aim = (f64::from(input.plan.budget) * factor).round().max(1.0) as u32;
+    Some(Budget::around(aim, measured.is_some()))
 }
 
 /// Speakers and texts of all that is accepted, by earlier attempts and by this one.

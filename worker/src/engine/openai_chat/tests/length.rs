@@ -27,11 +27,11 @@ async fn a_chapter_gets_its_length() {
     assert!(fits(total) && asked == 3, "{total} after {asked}: too short is gone on with");
     let (total, asked) = length(&[19, 1]).await;
     assert_eq!((total, asked), (190, 1), "near enough is not asked about");
-    let (total, asked) = length(&[28, 6]).await;
+    let (total, asked) = length(&[28, 10]).await;
     assert!(fits(total) && asked == 2, "{total} after {asked}: too long is asked for an end");
     let (total, asked) = length(&[28, 30]).await;
     assert!(fits(total) && asked == 2, "{total} after {asked}: and is trimmed if it does not come");
-    let (total, asked) = length(&[400, 7]).await;
+    let (total, asked) = length(&[400, 10]).await;
     assert!(fits(total) && asked == 2, "{total} after {asked}: far too long is not even read");
 }
 
@@ -75,4 +75,39 @@ async fn the_length_follows_what_speech_really_lasts() {
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 1);
     assert!(seen[0].0["messages"][1]["content"].as_str().unwrap().contains("about 100 words"));
+}
+
+#[tokio::test]
+async fn a_chapter_is_planned_again_by_what_its_beginning_lasted() {
+    use futures_util::FutureExt;
+    let cache =
+        common::cache::Cache::new(&common::config::Cache { url: String::new(), budget_ms: 50 }).unwrap();
+    let measured = crate::engine::pace::Measured::new(cache);
+    let voice = crate::engine::pace::VoiceName {
+        engine: "e".into(),
+        identity: String::new(),
+        voice: "v".into(),
+        language: "en".into(),
+    };
+    let pace = Pace::of(measured.clone(), vec![voice.clone()], 0);
+    // While the first answer comes, its beginning is spoken: at half the pace that was guessed.
+    let answer = move |number: usize, _: &Value| {
+        if number == 0 {
+            for _ in 0..6 {
+                measured.observe(&voice, 95, 60_000).now_or_never().unwrap();
+            }
+            return streamed(&turns(0..20), "stop");
+        }
+        streamed(&turns(50..52), "stop")
+    };
+    let (url, seen) = server(answer).await;
+    let call = Call { pace, ..call() };
+    let input = chapter(200);
+    let rest = engine(&url).script(&input, None, &call).await.unwrap();
+    let total: u32 =
+        call.draft.given().iter().chain(&rest.turns).map(|turn| speakable_units(&turn.text, "en")).sum();
+    assert!((90..=120).contains(&total), "{total} instead of 100");
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2, "it is asked for an end");
+    assert!(seen[1].0["messages"][1]["content"].as_str().unwrap().contains("about 20 words"));
 }

@@ -34,7 +34,7 @@ async fn spoken(
 fn keys(ledger: &Ledger) -> Vec<Vec<String>> {
     let mut keys: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for call in &ledger.calls {
-        keys.entry(&call.text_hash).or_default().extend(call.idempotency_key.clone());
+        keys.entry(&call.input_hash).or_default().extend(call.idempotency_key.clone());
     }
     keys.into_values().collect()
 }

@@ -103,7 +103,7 @@ fn check_against_the_shipped_policy(rows: &[Row]) -> anyhow::Result<()> {
     ensure!(wrong.is_empty(), "docs/providers.md says otherwise:\n{}", wrong.join("\n"));
     let engine = json!({"x": {"type": "openai", "kinds": ["tts"], "url": "http://x"}});
     let engines: Engines = serde_json::from_value(engine)?;
-    let timeout_ms = engines.get("x").context("an engine")?.timeout_ms;
+    let timeout_ms = engines.get("x").context("an engine")?.timeout().as_millis();
     ensure!(timeout_ms == 60_000, "the table reckons with a time-out of 60 s, not {timeout_ms} ms");
     Ok(())
 }

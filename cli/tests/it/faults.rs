@@ -15,7 +15,7 @@ const SPOKEN: &str = "select count(*) from tasks where kind = 'tts' and state = 
 
 async fn slow_speech() -> anyhow::Result<Provider> {
     let latency = Latency::Fixed(Duration::from_millis(300));
-    Provider::start(Settings { latency, ..Settings::default() }).await
+    Provider::start(Settings::default().speech_latency(latency)).await
 }
 
 /// Each point in turn aborts a process that passes it; a second process of the role carries on.

@@ -44,7 +44,7 @@ async fn sse(
 
 pub(crate) async fn events_resume_where_they_broke_off(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let latency = Latency::Fixed(Duration::from_millis(150));
-    let provider = Provider::start(Settings { latency, ..Settings::default() }).await?;
+    let provider = Provider::start(Settings::default().speech_latency(latency)).await?;
     let mut fleet =
         Fleet::start(servers, "live", Setup::default().with_speech_server(&provider.url())).await?;
     let id = fleet.submit(&numbered_article(2, 20)).await?;

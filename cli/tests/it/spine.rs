@@ -90,7 +90,7 @@ pub(crate) async fn a_broker_that_is_down_delays_but_loses_nothing(
 
 pub(crate) async fn a_cancelled_podcast_stays_cancelled(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let latency = Latency::Fixed(Duration::from_secs(2));
-    let provider = Provider::start(Settings { latency, ..Settings::default() }).await?;
+    let provider = Provider::start(Settings::default().speech_latency(latency)).await?;
     let fleet = Fleet::start(servers, "cancel", Setup::default().with_speech_server(&provider.url())).await?;
     let id = fleet.submit(&numbered_article(1, 40)).await?;
     fleet

@@ -93,4 +93,4 @@ pub(super) fn wav(samples: &[f32]) -> anyhow::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

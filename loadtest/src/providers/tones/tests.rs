@@ -120,12 +120,6 @@ fn mp3_coding_does_not_matter() {
 
 /// Encodes with LAME and decodes with Symphonia, as the fleet does.
 fn through_mp3(audio: &[f32], kbps: mp3lame_encoder::Bitrate) -> (Vec<f32>, u32) {
-    use symphonia::core::codecs::audio::AudioDecoderOptions;
-    use symphonia::core::formats::probe::Hint;
-    use symphonia::core::formats::{FormatOptions, TrackType};
-    use symphonia::core::io::MediaSourceStream;
-    use symphonia::core::meta::MetadataOptions;
-
     let mut builder = mp3lame_encoder::Builder::new().unwrap();
     builder.set_num_channels(1).unwrap();
     builder.set_sample_rate(RATE).unwrap();
@@ -135,6 +129,16 @@ fn through_mp3(audio: &[f32], kbps: mp3lame_encoder::Bitrate) -> (Vec<f32>, u32)
     encoder.encode_to_vec(mp3lame_encoder::MonoPcm(audio), &mut bytes).unwrap();
     bytes.reserve(8192);
     encoder.flush_to_vec::<mp3lame_encoder::FlushNoGap>(&mut bytes).unwrap();
+    decoded(bytes)
+}
+
+/// Samples and their rate, by Symphonia.
+pub(crate) fn decoded(bytes: Vec<u8>) -> (Vec<f32>, u32) {
+    use symphonia::core::codecs::audio::AudioDecoderOptions;
+    use symphonia::core::formats::probe::Hint;
+    use symphonia::core::formats::{FormatOptions, TrackType};
+    use symphonia::core::io::MediaSourceStream;
+    use symphonia::core::meta::MetadataOptions;
 
     let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
     let mut format = symphonia::default::get_probe()

@@ -65,6 +65,27 @@ pub(crate) enum Command {
 pub(crate) enum LoadtestCommand {
     /// The fleet itself, on private servers, with tasks that do nothing: alone and saturated
     Bench(Bench),
+    /// Run simulated providers of speech and chat, with latencies, limits and misbehaviour, until Ctrl-C
+    Providers(Providers),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Providers {
+    /// Where to listen; port 0 takes a free one. What other machines can reach needs a key
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8900")]
+    pub(crate) bind: std::net::SocketAddr,
+    /// TOML or JSON file with latencies, limits and rules, as in docs/providers.md [default: answer at once, rightly]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
+    /// Take the latencies of the performance goals: a script in 9.5 s, a segment in 0.9 s, with their spread
+    #[arg(long, conflicts_with = "rules")]
+    pub(crate) goals: bool,
+    /// Ask every caller for this as a bearer token
+    #[arg(long, env = "PODFLEET_PROVIDERS_KEY", value_name = "KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -258,6 +279,7 @@ impl Command {
             Command::Demo(demo) => demo.json,
             Command::Config(ConfigCommand::Check { json }) => *json,
             Command::Loadtest(LoadtestCommand::Bench(bench)) => bench.json,
+            Command::Loadtest(LoadtestCommand::Providers(providers)) => providers.json,
             _ => false,
         }
     }

@@ -11,6 +11,7 @@ mod failure;
 mod fleet;
 mod output;
 mod progress;
+mod providers;
 mod roles;
 mod settings;
 
@@ -46,6 +47,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate => roles::migrate(config).await,
         Command::Config(ConfigCommand::Check { json }) => settings::check(config, json),
         Command::Loadtest(LoadtestCommand::Bench(options)) => bench::run(options).await,
+        Command::Loadtest(LoadtestCommand::Providers(options)) => providers::run(options).await,
         Command::Submit(options) => command::submit::run(options).await,
         Command::List(options) => command::list::run(options).await,
         Command::Show(options) => command::show::run(options).await,

@@ -11,6 +11,7 @@ mod faults;
 mod fleet;
 mod live;
 mod replay;
+mod providers;
 mod scale;
 mod spine;
 
@@ -60,6 +61,10 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("live::events_resume_where_they_broke_off", |s| Box::pin(live::events_resume_where_they_broke_off(s))),
     ("live::health_and_metrics_answer", |s| Box::pin(live::health_and_metrics_answer(s))),
+    ("providers::the_table_for_speech_is_true", |s| Box::pin(providers::the_table_for_speech_is_true(s))),
+    ("providers::the_command_serves_until_it_is_told_to_leave", |s| {
+        Box::pin(providers::the_command_serves_until_it_is_told_to_leave(s))
+    }),
     ("scale::a_million_waiting_tasks_are_not_read", |s| {
         Box::pin(scale::a_million_waiting_tasks_are_not_read(s))
     }),

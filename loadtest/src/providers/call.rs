@@ -72,11 +72,11 @@ impl Call {
 
     /// The rule's, or else drawn from the endpoint's.
     pub(super) fn latency(&self, usual: Latency) -> Duration {
-        self.latency_of(self.fate.latency.unwrap_or(usual))
+        self.draw(self.fate.latency.unwrap_or(usual))
     }
 
     /// Drawn from this one, whatever the rule says.
-    pub(super) fn latency_of(&self, latency: Latency) -> Duration {
+    pub(super) fn draw(&self, latency: Latency) -> Duration {
         latency.draw(&mut locked(&self.entry.shared.random))
     }
 

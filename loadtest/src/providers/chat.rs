@@ -94,7 +94,9 @@ fn plan(shared: &Shared, request: &Request, prompt: &str, call: &Call) -> (Plan,
         completion: tokens::count(&content),
     };
     call.pay(tokens, price(chat, tokens));
-    let pace = pace(chat, tokens, call);
+    let first_token = call.draw(chat.first_token);
+    let whole = call.rule_latency().or(chat.whole).map(|whole| call.draw(whole));
+    let pace = pace(chat, tokens, first_token, whole);
     let answer = Answer {
         id: call.id(),
         model: request.model.clone(),
@@ -138,20 +140,18 @@ fn price(chat: &Chat, tokens: Tokens) -> f64 {
         + tokens.completion as f64 * completion
 }
 
-fn pace(chat: &Chat, tokens: Tokens, call: &Call) -> Pace {
+/// When tokens are sent, from what was drawn: until the first, and until the last when that is given.
+fn pace(chat: &Chat, tokens: Tokens, first_token: Duration, whole: Option<Duration>) -> Pace {
     let uncached = 1.0 - chat.prompt_cache.saves * tokens.cached as f64 / tokens.prompt.max(1) as f64;
-    let first_token = call.latency_of(chat.first_token).mul_f64(uncached);
-    let after_first = tokens.completion.saturating_sub(1).max(1) as f64;
-    let per_token = match call.rule_latency().or(chat.whole) {
-        Some(whole) => {
-            let whole = call.latency_of(whole).mul_f64(uncached);
-            let first_token = first_token.min(whole);
-            return Pace { first_token, per_token: (whole - first_token).div_f64(after_first) };
-        }
-        None if chat.tokens_per_second > 0.0 => Duration::from_secs_f64(1.0 / chat.tokens_per_second),
-        None => Duration::ZERO,
-    };
-    Pace { first_token, per_token }
+    let first_token = first_token.mul_f64(uncached);
+    if let Some(whole) = whole {
+        let whole = whole.mul_f64(uncached);
+        let first_token = first_token.min(whole);
+        let others = tokens.completion.saturating_sub(1).max(1) as f64;
+        return Pace { first_token, per_token: (whole - first_token).div_f64(others) };
+    }
+    let per_token = if chat.tokens_per_second > 0.0 { 1.0 / chat.tokens_per_second } else { 0.0 };
+    Pace { first_token, per_token: Duration::from_secs_f64(per_token) }
 }
 
 /// The text of the answer, and why it ended.

@@ -78,6 +78,7 @@ fn whole(duration: Duration) -> u64 {
 fn spoken(duration: Duration) -> String {
     match whole(duration) {
         seconds @ 0..=119 => format!("{seconds} s"),
-        seconds => format!("{} min", seconds.div_ceil(60)),
+        seconds @ 120..=7199 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{:.1} h", seconds as f64 / 3600.0),
     }
 }

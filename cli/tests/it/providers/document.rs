@@ -22,8 +22,8 @@ pub(super) fn rows(heading: &str, endpoint: Endpoint) -> anyhow::Result<Vec<Row>
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/providers.md");
     let text = std::fs::read_to_string(file).context("docs/providers.md")?;
     let section = text.split("\n## ").find(|section| section.starts_with(heading)).context("the section")?;
-    let rows: Vec<Row> =
-        section.lines().filter(|line| line.starts_with("| `")).map(row).collect::<anyhow::Result<_>>()?;
+    let lines = section.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `do`"));
+    let rows: Vec<Row> = lines.map(row).collect::<anyhow::Result<_>>()?;
     let listed: BTreeSet<Misbehaviour> = rows.iter().map(|row| row.misbehaviour).collect();
     let known = Misbehaviour::ALL.into_iter().filter(|known| known.applies_to(endpoint)).collect();
     ensure!(

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use gate::Limits;
 pub use latency::Latency;
 pub use ledger::{CallRecord, Ledger, Outcome, Tokens};
-pub use rules::{Endpoint, Misbehaviour, Rule};
+pub use rules::{Endpoint, Misbehaviour, Rule, Words};
 pub use settings::{Chat, Language, Length, PromptCache, Settings, Speech, Writing};
 pub use tones::{Mark, decode_numbers, number_in};
 

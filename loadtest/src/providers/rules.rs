@@ -26,9 +26,9 @@ pub struct Rule {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Endpoint>,
-    /// Somewhere in the text to speak, or in the messages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub contains: Option<String>,
+    /// Somewhere in the text to speak, or in the messages: a text, or a list of which all must be there.
+    #[serde(skip_serializing_if = "Words::is_empty")]
+    pub contains: Words,
     /// In the name of the schema that a chat request sends, or in its messages when it sends none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
@@ -56,6 +56,42 @@ pub struct Rule {
     /// In place of the endpoint's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
+}
+
+/// Texts that must all be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OneOrMore", into = "OneOrMore")]
+pub struct Words(pub Vec<String>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl Words {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<OneOrMore> for Words {
+    fn from(words: OneOrMore) -> Words {
+        match words {
+            OneOrMore::One(word) => Words(vec![word]),
+            OneOrMore::More(words) => Words(words),
+        }
+    }
+}
+
+impl From<Words> for OneOrMore {
+    fn from(mut words: Words) -> OneOrMore {
+        match (words.0.pop(), words.0.is_empty()) {
+            (Some(word), true) => OneOrMore::One(word),
+            (last, _) => OneOrMore::More(words.0.into_iter().chain(last).collect()),
+        }
+    }
 }
 
 /// What goes wrong. `docs/providers.md` says what becomes of each in the fleet.
@@ -189,10 +225,10 @@ impl Rule {
         self
     }
 
-    /// Only calls with this in their text.
+    /// Only calls with this in their text, too.
     #[must_use]
     pub fn on(mut self, text: &str) -> Rule {
-        self.contains = Some(text.to_owned());
+        self.contains.0.push(text.to_owned());
         self
     }
 
@@ -228,7 +264,7 @@ impl Rule {
         };
         self.endpoint.is_none_or(|endpoint| endpoint == asked.endpoint)
             && self.misbehaviour.is_none_or(|misbehaviour| misbehaviour.applies_to(asked.endpoint))
-            && within(&self.contains, asked.text)
+            && self.contains.0.iter().all(|word| asked.text.contains(word.as_str()))
             && within(&self.schema, asked.schema.unwrap_or(asked.text))
             && within(&self.voice, asked.voice)
     }
@@ -334,6 +370,8 @@ mod tests {
         assert_eq!(fates(rules, &["a", "b", "a", "b", "b"]), expected);
         let third = Rule { from: Some(3), times: Some(1), ..Rule::new(Html) };
         assert_eq!(fates(vec![third], &["a", "b", "c", "d"]), [None, None, Some(Html), None]);
+        let both = Rule::new(Html).on("a").on("b");
+        assert_eq!(fates(vec![both], &["a", "b", "b a"]), [None, None, Some(Html)]);
     }
 
     #[test]
@@ -366,6 +404,9 @@ mod tests {
     #[test]
     fn rules_read_as_they_are_written() {
         let json = json!({"contains": "tides", "do": "server_error", "status": 503, "times": 2});
+        let rule: Rule = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&rule).unwrap(), json);
+        let json = json!({"contains": ["tides", "Moon"], "do": "empty"});
         let rule: Rule = serde_json::from_value(json.clone()).unwrap();
         assert_eq!(serde_json::to_value(&rule).unwrap(), json);
         assert!(serde_json::from_value::<Rule>(json!({"do": "sing"})).is_err());

@@ -43,7 +43,7 @@ const LONGEST: f64 = 50_000.0;
 
 /// What a prompt wishes; where it says nothing, `writing` decides.
 pub(super) fn wish(prompt: &str, writing: &Writing) -> Wish {
-    let count = |units: &[&str]| asked(prompt, units).map(|count| count.max(1.0));
+    let count = |units: &[&str]| asked(prompt, units).map(|(_, count)| count.max(1.0));
     let turns =
         count(&["turn", "턴", "차례"]).map_or(writing.turns, |turns| (turns as usize).min(MOST_TURNS));
     let chapters = count(&["chapter", "챕터", "장으로", "개의 챕터"])
@@ -54,8 +54,13 @@ pub(super) fn wish(prompt: &str, writing: &Writing) -> Wish {
         (Unit::Characters, &["character", "글자", "자"]),
     ]
     .into_iter()
-    .find_map(|(unit, names)| count(names).map(|count| (count.min(LONGEST), unit)))
-    .unwrap_or(((turns * writing.words) as f64, Unit::Words));
+    // Of two that stand beside one number, the first named here.
+    .rev()
+    .filter_map(|(unit, names)| asked(prompt, names).map(|(place, count)| (place, count, unit)))
+    .max_by_key(|(place, ..)| *place)
+    .map_or(((turns * writing.words) as f64, Unit::Words), |(_, count, unit)| {
+        (count.clamp(1.0, LONGEST), unit)
+    });
     let language = match writing.language {
         Language::Auto => language(prompt),
         fixed => fixed,
@@ -63,8 +68,9 @@ pub(super) fn wish(prompt: &str, writing: &Writing) -> Wish {
     Wish { language, chapters, turns, length, speakers: speakers(prompt) }
 }
 
-/// The last number in front of one of the units, or after one and a colon: `about 320 words`, `300단어`, `"words": 320`.
-fn asked(prompt: &str, units: &[&str]) -> Option<f64> {
+/// The last number in front of one of the units, or after one and a colon: `about 320 words`, `300단어`, `"words": 320`; and which
+/// word of the prompt it is.
+fn asked(prompt: &str, units: &[&str]) -> Option<(usize, f64)> {
     let words: Vec<&str> = prompt.split_whitespace().collect();
     let names = |word: &str| {
         let word = word.trim_start_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
@@ -78,7 +84,7 @@ fn asked(prompt: &str, units: &[&str]) -> Option<f64> {
             || rest.trim_matches(|c: char| !c.is_alphanumeric()).is_empty()
                 && words[place + 1..].iter().take(2).any(|word| names(word));
         if follows || before.ends_with(':') && before_names(before, units) {
-            found = Some(number);
+            found = Some((place, number));
         }
     }
     found
@@ -125,22 +131,33 @@ fn is_hangul(c: char) -> bool {
     ('\u{ac00}'..='\u{d7a3}').contains(&c)
 }
 
-/// Names after the last `speakers`: a list of objects with a `name`, or words between commas and lines.
+/// Names after the last `speakers:`: a JSON list of names or of objects with a `name`, a list of lines, or one line with commas.
 fn speakers(prompt: &str) -> Vec<String> {
-    let place = ["peakers", "화자"].iter().filter_map(|mark| Some(prompt.rfind(mark)? + mark.len())).max();
-    let after: String = place.map_or("", |place| &prompt[place..]).chars().take(400).collect();
-    let after = after.split("\n\n").next().unwrap_or_default();
-    let names: Vec<String> = if after.contains("\"name\"") {
-        after.split("\"name\"").skip(1).filter_map(|rest| rest.split('"').nth(1)).map(str::to_owned).collect()
+    let marks = ["peakers:", "peakers\":", "화자:"];
+    let place = marks.iter().filter_map(|mark| Some(prompt.rfind(mark)? + mark.len())).max();
+    let after: String = place.map_or("", |place| &prompt[place..]).chars().take(1000).collect();
+    let names: Vec<&str> = if let Some(list) = after.trim_start().strip_prefix('[') {
+        let list = list.split(']').next().unwrap_or_default();
+        let mark = if list.contains("\"name\"") { "\"name\"" } else { "," };
+        list.split(mark)
+            .skip(usize::from(mark != ","))
+            .map(|rest| rest.split('"').nth(1).unwrap_or(rest))
+            .collect()
     } else {
-        let ends = [',', ';', '\n', '[', ']', '"'];
-        let names = after.trim_start_matches(|c: char| c != ':').split(ends).map(|name| {
-            let end = name.trim_start_matches(':').find([':', '(', '=', '.', '{']);
-            let name = name.trim_start_matches(':');
-            name[..end.unwrap_or(name.len())].trim_matches(|c: char| !c.is_alphanumeric())
-        });
-        names.filter(|name| (1..=40).contains(&name.chars().count())).map(str::to_owned).collect()
+        let mut lines = after.lines();
+        match lines.next().map(str::trim) {
+            Some("") => lines.take_while(|line| line.trim_start().starts_with(['-', '*'])).collect(),
+            Some(line) => line.split([',', ';']).collect(),
+            None => Vec::new(),
+        }
     };
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| name.trim_start_matches(|c: char| !c.is_alphanumeric()))
+        .map(|name| name.split([':', '(', '=', '.']).next().unwrap_or_default().trim())
+        .filter(|name| (1..=40).contains(&name.chars().count()))
+        .map(str::to_owned)
+        .collect();
     if names.is_empty() { vec!["Host".into(), "Guest".into()] } else { names }
 }
 
@@ -191,6 +208,7 @@ mod tests {
         check("약 300단어로 써 주세요.", (300.0, Unit::Words));
         check("Write 700 syllables of Korean.", (700.0, Unit::Syllables));
         check("약 900 글자", (900.0, Unit::Characters));
+        check("It has 12 words. Length: about 700 syllables (글자) in all.", (700.0, Unit::Syllables));
         check("In 1999 nobody asked.", (150.0, Unit::Words));
         let wish = wish("Plan 5 chapters, each of 8 turns.", &Writing::default());
         assert_eq!((wish.chapters, wish.turns), (5, 8));
@@ -213,7 +231,8 @@ mod tests {
         check("Speakers:\n- Mina: host\n- Jun: guest\n\nText", &["Mina", "Jun"]);
         check(r#"{"speakers": [{"name": "민지"}, {"name": "Jun"}]}"#, &["민지", "Jun"]);
         check(r#"{"speakers": ["A", "B"]}"#, &["A", "B"]);
-        check("no names", &["Host", "Guest"]);
+        check("Speakers:\n- Mina\n- Jun\nRules:\n- no names of speakers in front", &["Mina", "Jun"]);
+        check("the speakers take turns", &["Host", "Guest"]);
     }
 
     #[test]

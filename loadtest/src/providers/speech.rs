@@ -87,12 +87,13 @@ pub(super) async fn speak(
     }
     let wait = call.latency(shared.settings.speech.latency);
     call.wait(wait).await;
-    match plan(&shared.settings, &request, call.misbehaviour()) {
-        Ok(plan) => {
-            let characters = request.input.chars().count() as f64;
-            call.pay(Tokens::default(), characters * shared.settings.speech.price_per_million);
-            call.answer(plan)
-        }
+    let characters = request.input.chars().count() as f64;
+    call.pay(Tokens::default(), characters * shared.settings.speech.price_per_million);
+    let wrong = call.misbehaviour();
+    // Minutes of audio are made here: other calls must not wait for that.
+    let made = tokio::task::spawn_blocking(move || plan(&shared.settings, &request, wrong)).await;
+    match made.map_err(anyhow::Error::from).and_then(|made| made) {
+        Ok(plan) => call.answer(plan),
         Err(error) => call.answer(faults::problem(500, "server_error", None, None, &error.to_string())),
     }
 }
@@ -120,28 +121,28 @@ fn plan(settings: &Settings, request: &Request, wrong: Option<Misbehaviour>) -> 
     let samples = tones::encode(number, settings.speech.length.samples(&request.input));
     let seconds = samples.len() as f64 / f64::from(tones::RATE);
     let audio = |content_type, bytes: Vec<u8>| Plan::whole(StatusCode::OK, content_type, bytes);
-    let wav = || anyhow::Ok(audio("audio/wav", tones::wav(&samples)?));
+    let wav = || audio("audio/wav", tones::wav(&samples));
     let good = || {
         anyhow::Ok(match request.response_format.unwrap_or(Format::Mp3) {
             Format::Pcm => audio("audio/pcm", containers::pcm(&samples)),
             Format::Flac => audio("audio/flac", containers::flac(&samples)),
-            Format::Wav => wav()?,
+            Format::Wav => wav(),
             Format::Mp3 | Format::Opus | Format::Aac => audio("audio/mpeg", containers::mp3(&samples)?),
         })
     };
     Ok(match wrong {
         None => good()?,
         Some(Misbehaviour::TruncatedAudio) => {
-            let whole = tones::wav(&samples)?;
+            let whole = tones::wav(&samples);
             audio("audio/wav", whole[..44 + (whole.len() - 44) / 4 * 2].to_vec()).misbehaved()
         }
-        Some(Misbehaviour::HeaderOnlyWav) => audio("audio/wav", tones::wav(&[])?).misbehaved(),
+        Some(Misbehaviour::HeaderOnlyWav) => audio("audio/wav", tones::wav(&[])).misbehaved(),
         // The header still says what was asked for, as it happens.
         Some(Misbehaviour::WrongContainerMp3) => audio("audio/wav", containers::mp3(&samples)?).misbehaved(),
         Some(Misbehaviour::WrongContainerOgg) => {
             audio("audio/wav", containers::ogg_opus(seconds)).misbehaved()
         }
         Some(Misbehaviour::LyingMp3) => audio("audio/mpeg", containers::lying_mp3(&samples)?).misbehaved(),
-        Some(other) => faults::spoil(wav()?, other, Filling { start: STREAMED_WAV, filler: 0 }),
+        Some(other) => faults::spoil(wav(), other, Filling { start: STREAMED_WAV, filler: 0 }),
     })
 }

@@ -10,9 +10,6 @@
 mod decode;
 
 use std::f64::consts::TAU;
-use std::io::Cursor;
-
-use anyhow::Context;
 
 pub use decode::{Mark, decode_numbers};
 
@@ -48,17 +45,20 @@ pub(super) fn encode(number: u16, samples: usize) -> Vec<f32> {
     let samples = samples.max((MIN_S * rate) as usize);
     let slot = ((DIGIT_S + GAP_S) * rate) as usize;
     let digit_samples = (DIGIT_S * rate) as usize;
-    let digits = digits(number);
-    let at = |place: usize| match digits.get(place / slot) {
-        Some(digit) => {
-            let within = place % slot;
-            let ramp = digit_ramp(place / slot == 0, within, digit_samples);
-            ramp * (TAU * DIGITS_HZ[usize::from(*digit)] * within as f64 / rate).cos()
-        }
-        // Counted from the end, so that the last sample is a peak.
-        None => (TAU * BODY_HZ * (samples - 1 - place) as f64 / rate).cos(),
-    };
-    (0..samples).map(|place| (LEVEL * at(place)) as f32).collect()
+    let mut audio = Vec::with_capacity(samples);
+    for (place, digit) in digits(number).into_iter().enumerate() {
+        audio.extend((0..slot).map(|within| {
+            let ramp = digit_ramp(place == 0, within, digit_samples);
+            let phase = TAU * DIGITS_HZ[usize::from(digit)] * within as f64 / rate;
+            if ramp > 0.0 { (LEVEL * ramp * phase.cos()) as f32 } else { 0.0 }
+        }));
+    }
+    // A whole number of samples is one period, so a table of them is the rest. Counted from the end: the last sample is a peak.
+    let period = (rate / BODY_HZ) as usize;
+    let body: Vec<f32> =
+        (0..period).map(|place| (LEVEL * (TAU * BODY_HZ * place as f64 / rate).cos()) as f32).collect();
+    audio.extend((audio.len()..samples).map(|place| body[(samples - 1 - place) % period]));
+    audio
 }
 
 /// 0 to 1: the very first digit starts at full level, every other edge is soft, so that its tone stays narrow.
@@ -76,20 +76,19 @@ fn digits(number: u16) -> [u8; 4] {
 }
 
 /// Mono 16-bit WAV.
-pub(super) fn wav(samples: &[f32]) -> anyhow::Result<Vec<u8>> {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: RATE,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut file = Cursor::new(Vec::with_capacity(44 + 2 * samples.len()));
-    let mut writer = hound::WavWriter::new(&mut file, spec).context("writing a WAV header")?;
-    for sample in samples {
-        writer.write_sample((sample * f32::from(i16::MAX)).round() as i16).context("writing a sample")?;
-    }
-    writer.finalize().context("finishing a WAV")?;
-    Ok(file.into_inner())
+pub(super) fn wav(samples: &[f32]) -> Vec<u8> {
+    let bytes = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let mut file = Vec::with_capacity(44 + 2 * samples.len());
+    file.extend_from_slice(b"RIFF");
+    file.extend_from_slice(&bytes(36 + 2 * samples.len()));
+    // 16 bytes of format: PCM, one channel, the rate, bytes a second, bytes a sample, bits a sample.
+    file.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend_from_slice(&RATE.to_le_bytes());
+    file.extend_from_slice(&(2 * RATE).to_le_bytes());
+    file.extend_from_slice(b"\x02\0\x10\0data");
+    file.extend_from_slice(&bytes(2 * samples.len()));
+    file.extend(super::containers::pcm(samples));
+    file
 }
 
 #[cfg(test)]

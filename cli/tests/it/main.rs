@@ -10,8 +10,8 @@ mod claims;
 mod faults;
 mod fleet;
 mod live;
-mod replay;
 mod providers;
+mod replay;
 mod scale;
 mod spine;
 

@@ -83,6 +83,10 @@ fn ends_sentence(text: &str, stop: &Stop, language: &str) -> bool {
     let marks = &text[stop.mark..stop.marks_end];
     let closed = stop.end > stop.marks_end;
     if after.len() == rest.len() {
+        // （…。） alone is a sentence.
+        if text.starts_with('（') && text[..stop.end].ends_with('）') {
+            return true;
+        }
         return ends_without_space(marks, closed, previous, after);
     }
     // A dash after a quotation leads on to who said it, or in some languages to the next speaker.

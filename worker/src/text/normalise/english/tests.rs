@@ -1,0 +1,148 @@
+use crate::text::normalise::spoken;
+
+/// Written, and as an English speaker says it.
+const CASES: &[(&str, &str)] = &[
+    // Cardinals and decimals.
+    ("0", "zero"),
+    ("13 apples", "thirteen apples"),
+    ("42", "forty-two"),
+    ("100", "one hundred"),
+    ("1,000", "one thousand"),
+    ("12,345", "twelve thousand three hundred forty-five"),
+    ("1,000,000", "one million"),
+    ("2,500,000,000", "two billion five hundred million"),
+    ("27 million times", "twenty-seven million times"),
+    ("3.5", "three point five"),
+    ("3.14", "three point one four"),
+    ("0.05", "zero point zero five"),
+    (".5", "point five"),
+    ("-3", "minus three"),
+    ("007", "zero zero seven"),
+    ("It is 12.", "It is twelve."),
+    ("3, 4 and 5", "three, four and five"),
+    // Percent.
+    ("3.5%", "three point five percent"),
+    ("100 %", "one hundred percent"),
+    ("10–20%", "ten to twenty percent"),
+    // Money.
+    ("$3.5 million", "three point five million dollars"),
+    ("$5", "five dollars"),
+    ("$1", "one dollar"),
+    ("$5.99", "five dollars and ninety-nine cents"),
+    ("$0.50", "fifty cents"),
+    ("$1.2bn", "one point two billion dollars"),
+    ("$4k", "four thousand dollars"),
+    ("$1,200", "one thousand two hundred dollars"),
+    ("$10-20", "ten to twenty dollars"),
+    ("€20 and £3", "twenty euros and three pounds"),
+    ("¥500", "five hundred yen"),
+    ("₩1,200", "one thousand two hundred won"),
+    // Years, decades, dates.
+    ("in 1687", "in sixteen eighty-seven"),
+    ("1905", "nineteen oh five"),
+    ("2000", "two thousand"),
+    ("2005", "two thousand five"),
+    ("2026", "twenty twenty-six"),
+    ("1900", "nineteen hundred"),
+    ("the 1990s", "the nineteen nineties"),
+    ("the 1800s", "the eighteen hundreds"),
+    ("the '90s", "the nineties"),
+    ("the 80s", "the eighties"),
+    ("2026-11-23", "November twenty-third, twenty twenty-six"),
+    ("11/23/2026", "November twenty-third, twenty twenty-six"),
+    ("November 23, 2026", "November twenty-third, twenty twenty-six"),
+    ("July 4th", "July fourth"),
+    ("23 November 2026", "the twenty-third of November twenty twenty-six"),
+    ("1990–1995", "nineteen ninety to nineteen ninety-five"),
+    ("May 3.5 percent", "May three point five percent"),
+    // Times.
+    ("14:30", "fourteen thirty"),
+    ("9:00", "nine o'clock"),
+    ("2:05 p.m. sharp", "two oh five P M sharp"),
+    ("9:00 a.m. today", "nine A M today"),
+    ("at 3 p.m.", "at three P M."),
+    ("at 5pm today", "at five P M today"),
+    ("16:9", "sixteen to nine"),
+    // Ordinals and fractions.
+    ("1st", "first"),
+    ("2nd and 3rd", "second and third"),
+    ("the 21st century", "the twenty-first century"),
+    ("100th", "one hundredth"),
+    ("1/2", "one half"),
+    ("3/4", "three quarters"),
+    ("2/3", "two thirds"),
+    ("½", "one half"),
+    ("2½ cups", "two and one half cups"),
+    ("24/7", "twenty-four seven"),
+    // Units.
+    ("5 km", "five kilometers"),
+    ("1 km", "one kilometer"),
+    ("120 km/h", "one hundred twenty kilometers per hour"),
+    ("60 mph", "sixty miles per hour"),
+    ("25°C", "twenty-five degrees Celsius"),
+    ("25 °C", "twenty-five degrees Celsius"),
+    ("-5°C", "minus five degrees Celsius"),
+    ("98.6°F", "ninety-eight point six degrees Fahrenheit"),
+    ("3-5 km", "three to five kilometers"),
+    ("a 5-km run", "a five kilometer run"),
+    ("16 GB", "sixteen gigabytes"),
+    ("3.2 GHz", "three point two gigahertz"),
+    ("70kg", "seventy kilograms"),
+    ("500 mL", "five hundred milliliters"),
+    ("10 m²", "ten square meters"),
+    ("200 ms", "two hundred milliseconds"),
+    ("3.6 kWh", "three point six kilowatt-hours"),
+    ("9.8 m/s", "nine point eight meters per second"),
+    ("6 ft", "six feet"),
+    ("400 ppm", "four hundred parts per million"),
+    ("3x faster", "three times faster"),
+    // Phones and versions.
+    ("555-1234", "five five five, one two three four"),
+    ("(212) 555-0100", "two one two, five five five, zero one zero zero"),
+    ("1-800-555-0199", "one, eight zero zero, five five five, zero one nine nine"),
+    ("version 1.2.3", "version one point two point three"),
+    ("v2.0", "version two point zero"),
+    ("No. 5", "number five"),
+    ("#1", "number one"),
+    ("a 3-2 win", "a three to two win"),
+    // Acronyms.
+    ("GPU", "G P U"),
+    ("GPUs", "G P U's"),
+    ("NASA's plan", "Nasa's plan"),
+    ("UNESCO", "Unesco"),
+    ("the US and the UK", "the U S and the U K"),
+    ("AI in IT", "A I in I T"),
+    ("do NOT touch", "do NOT touch"),
+    ("H2O and CO₂", "H two O and C O two"),
+    ("5G and 4K", "five G and four K"),
+    ("COVID-19", "Covid nineteen"),
+    ("F-16", "F sixteen"),
+    ("R&D", "R and D"),
+    ("pH 4.2", "P H four point two"),
+    // Abbreviations and marks.
+    ("Dr. Smith", "Doctor Smith"),
+    ("fruit, e.g. apples", "fruit, for example apples"),
+    ("cats vs. dogs", "cats versus dogs"),
+    ("apples, pears, etc.", "apples, pears, et cetera."),
+    ("salt & pepper", "salt and pepper"),
+    ("2 + 2 = 4", "two plus two equals four"),
+    ("2 × 3", "two times three"),
+    ("~5 and >10", "about five and more than ten"),
+    ("and/or", "and or"),
+    ("a *star* and a | bar", "a star and a, bar"),
+    ("`code_name`", "code name"),
+    ("I am here", "I am here"),
+];
+
+#[test]
+fn an_english_speaker_would_say_so() {
+    assert!(CASES.len() >= 80);
+    let mut wrong = String::new();
+    for (written, said) in CASES {
+        let found = spoken(written, "en-US");
+        if found != *said {
+            wrong.push_str(&format!("\n{written}: {found}, not {said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}

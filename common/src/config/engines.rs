@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use super::rates;
 use crate::work::{Format, Kind};
 
 /// The table of engines, by name: `[engines.NAME]`.
@@ -52,6 +53,11 @@ pub struct Engine {
     /// `…__FORMATS`: formats it can honestly write, comma-separated. Empty: any.
     #[serde(default, deserialize_with = "comma_separated")]
     pub formats: Vec<Format>,
+    /// `…__RATES__LANGUAGE`: how fast it speaks a language, in words a minute (syllables in Korean, characters in Japanese and
+    /// Chinese), silences between turns not counted. `target_minutes` is planned with it. By tag in lower case (`ko`, `pt-br`).
+    /// Default for `espeak`: as measured (en 190, ko 317, …); else what people usually speak (en 175, ko 290, …).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rates: BTreeMap<String, u32>,
     /// `…__NEEDS_SOURCE`: cannot write from a topic alone. Default false.
     #[serde(default)]
     pub needs_source: bool,
@@ -145,6 +151,9 @@ impl Engines {
             if engine.r#type == EngineType::OpenAi && engine.url.is_none() {
                 bail!("engines.{name}.url is missing: an openai engine needs the base address of its server");
             }
+            for (language, rate) in &engine.rates {
+                rates::check(name, language, *rate)?;
+            }
             if engine.concurrency == 0 {
                 bail!("engines.{name}.concurrency is 0; give at least 1");
             }
@@ -164,6 +173,7 @@ impl Engine {
             voices: Vec::new(),
             languages: Vec::new(),
             formats: Vec::new(),
+            rates: BTreeMap::new(),
             needs_source: false,
             concurrency: four(),
             timeout_ms: minute(),
@@ -187,6 +197,7 @@ impl Engine {
         Engine {
             languages: languages.split(' ').map(str::to_owned).collect(),
             voices: voices.split(' ').map(str::to_owned).collect(),
+            rates: rates::ESPEAK.iter().map(|(language, rate)| ((*language).to_owned(), *rate)).collect(),
             expected_ms: 300,
             ..Engine::new(EngineType::Espeak, &[Kind::Tts])
         }
@@ -204,6 +215,14 @@ impl Engine {
     /// What makes its results differ from those of another engine of the same type.
     pub fn identity(&self) -> String {
         format!("{:?}/{}", self.r#type, self.model.as_deref().unwrap_or_default())
+    }
+
+    /// Words (syllables, characters) a minute in a language, for planning lengths. Never 0.
+    pub fn rate(&self, language: &str) -> u32 {
+        // Rates given for some languages leave the others as they were.
+        let built_in = rates::ESPEAK.iter().filter(|_| self.r#type == EngineType::Espeak);
+        let built_in: BTreeMap<&str, &u32> = built_in.map(|(language, rate)| (*language, rate)).collect();
+        rates::rate(|tag| self.rates.get(tag).or_else(|| built_in.get(tag).copied()), language).max(1)
     }
 
     /// Whether the engine does this language, by its primary tag (`ko` for `ko-KR`).

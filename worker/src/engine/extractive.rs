@@ -1,9 +1,13 @@
-//! The built-in writer: chapters from the source's headings, turns from its own sentences. It needs no model and no
+//! The built-in writer: chapters from the source's headings or its shifts of topic, turns from its own sentences. It needs no model and no
 //! server, works in any language, and never says what the source does not.
 
+mod cues;
 mod outline;
 mod phrases;
 mod script;
+mod telling;
+mod terms;
+mod topics;
 
 use common::work::{OutlineInput, OutlineResult, ScriptInput, ScriptPart, TextRef};
 use futures_util::FutureExt;

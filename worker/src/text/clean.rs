@@ -39,7 +39,8 @@ pub(super) fn is_cut(sentence: &str, language: &str) -> Option<String> {
         "" => words.chars().filter(|c| c.is_alphanumeric()).count() / 2,
         _ => words.split_whitespace().count(),
     };
-    let stop: String = tail.chars().filter(|c| matches!(c, '.' | '!' | '?' | '。' | '"' | '”' | ')')).collect();
+    let stop: String =
+        tail.chars().filter(|c| matches!(c, '.' | '!' | '?' | '。' | '"' | '”' | ')')).collect();
     (count >= LEAST_WORDS).then(|| format!("{words}{stop}"))
 }
 
@@ -116,14 +117,31 @@ fn without_footnote_marks(text: &str) -> String {
 
 fn is_footnote_mark(mark: &str, attached: bool) -> bool {
     const WORDS: &[&str] = &[
-        "citation needed", "edit", "source?", "clarification needed", "who?", "when?", "출처 필요", "편집", "출처", "깨진 링크", "bearbeiten", "modifier", "editar", "編集", "要出典", "编辑",
+        "citation needed",
+        "edit",
+        "source?",
+        "clarification needed",
+        "who?",
+        "when?",
+        "출처 필요",
+        "편집",
+        "출처",
+        "깨진 링크",
+        "bearbeiten",
+        "modifier",
+        "editar",
+        "編集",
+        "要出典",
+        "编辑",
     ];
     let number = |part: &str| {
         let part = part.trim();
         !part.is_empty() && part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit())
     };
     let numbered = mark.len() <= 24 && mark.split([',', '-', '–', ';']).all(number);
-    let lettered = attached && (mark.len() == 1 && mark.as_bytes()[0].is_ascii_lowercase() || mark.starts_with("주 ") && number(&mark["주 ".len()..]));
+    let lettered = attached
+        && (mark.len() == 1 && mark.as_bytes()[0].is_ascii_lowercase()
+            || mark.starts_with("주 ") && number(&mark["주 ".len()..]));
     let named = mark.starts_with('^') && mark.len() > 1 && !mark.contains(char::is_whitespace);
     numbered || lettered || named || WORDS.contains(&mark.trim().to_lowercase().as_str())
 }
@@ -135,7 +153,8 @@ fn without_raised_marks(text: &str) -> String {
     for c in text.chars() {
         let raised = matches!(c, '¹' | '²' | '³' | '⁰' | '⁴'..='⁹');
         noted = raised && (noted || is_note_after(&kept));
-        let starred = matches!(c, '†' | '‡' | '§') && kept.ends_with(|c: char| c.is_alphabetic() || matches!(c, '.' | ','))
+        let starred = matches!(c, '†' | '‡' | '§')
+            && kept.ends_with(|c: char| c.is_alphabetic() || matches!(c, '.' | ','))
             || c == '*' && kept.ends_with(|c: char| !c.is_whitespace() && !c.is_ascii_digit());
         if !(noted || starred) {
             kept.push(c);
@@ -147,7 +166,8 @@ fn without_raised_marks(text: &str) -> String {
 fn is_note_after(before: &str) -> bool {
     let unit = before.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or("");
     let last = before.chars().next_back();
-    let after_word = last.is_some_and(|c| c.is_alphabetic() || matches!(c, '.' | ',' | '"' | '”' | ')' | '。' | '!' | '?'));
+    let after_word = last
+        .is_some_and(|c| c.is_alphabetic() || matches!(c, '.' | ',' | '"' | '”' | ')' | '。' | '!' | '?'));
     after_word && !matches!(unit, "m" | "km" | "cm" | "mm" | "ft" | "in" | "s" | "x" | "n" | "r" | "c" | "E")
 }
 
@@ -177,7 +197,10 @@ mod tests {
             assert_eq!(is_cut(&clean(text), "en").as_deref(), expected, "{text}");
         };
         check("The tide has no address.", Some("The tide has no address."));
-        check("The rules of the tide stand at https://example.org/a.", Some("The rules of the tide stand at."));
+        check(
+            "The rules of the tide stand at https://example.org/a.",
+            Some("The rules of the tide stand at."),
+        );
         check("See https://example.org.", None);
         check("Go to https://example.org and read what it says.", None);
         check("The project (https://example.org/x_(y)) began late.", Some("The project began late."));

@@ -147,9 +147,9 @@ impl<'a> Reader<'a> {
         if items.is_empty() || links * 5 >= items.len() * 4 && links > 0 {
             return;
         }
-        let said = items.iter().flat_map(|item| {
-            speakable_sentences(&with_full_stop(&item.text, self.language), self.language)
-        });
+        let said = items
+            .iter()
+            .flat_map(|item| speakable_sentences(&with_full_stop(&item.text, self.language), self.language));
         let paragraph: Paragraph = said.collect();
         if !paragraph.is_empty() && self.back_matter.is_none() {
             self.section().paragraphs.push(paragraph);

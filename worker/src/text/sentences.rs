@@ -91,7 +91,8 @@ fn ends_sentence(text: &str, stop: &Stop, language: &str) -> bool {
     }
     // A dash after a quotation leads on to who said it, or in some languages to the next speaker.
     let words = after.trim_start_matches(|c| is_opener(c) || is_dash(c) || c == ' ');
-    if matches!(next, ',' | ';' | ':') || (closed && continues_korean_quotation(after)) {
+    // `So . . . we` goes on after its spaced dots.
+    if matches!(next, ',' | ';' | ':') || is_mark(next) || (closed && continues_korean_quotation(after)) {
         return false;
     }
     let caseless = is_hangul(previous) || is_unspaced(previous);

@@ -2,11 +2,13 @@
 
 use super::ADDRESS;
 
-const PREFIXES: &[&str] = &["https://", "http://", "ftp://", "www.", "mailto:", "doi:", "doi.org/", "HTTP://", "HTTPS://", "WWW."];
+const PREFIXES: &[&str] =
+    &["https://", "http://", "ftp://", "www.", "mailto:", "doi:", "doi.org/", "HTTP://", "HTTPS://", "WWW."];
 
 /// Ends of host names, for addresses without a prefix: `example.org/page`. With no path behind it, a host is a name.
 const TOP_LEVEL: &[&str] = &[
-    "com", "org", "net", "io", "kr", "jp", "de", "uk", "edu", "gov", "dev", "app", "me", "co", "ai", "fr", "es", "it", "pt", "cn", "tv", "info", "ly", "be", "eu", "us", "ca", "br", "nl",
+    "com", "org", "net", "io", "kr", "jp", "de", "uk", "edu", "gov", "dev", "app", "me", "co", "ai", "fr",
+    "es", "it", "pt", "cn", "tv", "info", "ly", "be", "eu", "us", "ca", "br", "nl",
 ];
 
 /// With a mark where addresses were. Brackets around nothing but an address go with it.
@@ -34,9 +36,9 @@ pub(super) fn marked(text: &str) -> String {
 
 fn next(text: &str) -> Option<usize> {
     let free = |at: usize| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
-    let prefixed = PREFIXES.iter().filter_map(|prefix| {
-        text.match_indices(prefix).map(|(at, _)| at).find(|at| free(*at))
-    });
+    let prefixed = PREFIXES
+        .iter()
+        .filter_map(|prefix| text.match_indices(prefix).map(|(at, _)| at).find(|at| free(*at)));
     let person = text.match_indices('@').find_map(|(at, _)| person(text, at));
     let page = text.match_indices('/').find_map(|(at, _)| page(text, at));
     prefixed.chain(person).chain(page).min()

@@ -15,8 +15,18 @@ type Said = Option<(usize, String)>;
 const RANGE: [char; 3] = ['–', '-', '~'];
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-    "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 
 pub(super) fn spoken(text: &str) -> String {
@@ -32,9 +42,8 @@ pub(super) fn spoken(text: &str) -> String {
             '(' => phone(before, rest),
             '\'' | '’' => short_decade(before, first, rest),
             '½' | '¼' | '¾' | '⅓' | '⅔' => Some((first.len_utf8(), vulgar(before, first))),
-            '-' | '+' | '~' | '≈' | '±' | '<' | '>' | '≥' | '≤' | '×' | '÷' | '=' | '&' | '@' | '/' | '°' | '%' | '§' | '→' => {
-                symbol(before, first, rest)
-            }
+            '-' | '+' | '~' | '≈' | '±' | '<' | '>' | '≥' | '≤' | '×' | '÷' | '=' | '&' | '@' | '/' | '°'
+            | '%' | '§' | '→' => symbol(before, first, rest),
             _ if first.is_ascii_alphabetic() && at_word(before) => {
                 month_and_day(rest).or_else(|| letters::word(before, rest))
             }
@@ -108,7 +117,10 @@ fn clock(rest: &str) -> Said {
         return ratio.collect::<Option<Vec<String>>>().map(|parts| (length, parts.join(" to ")));
     }
     let half = rest[length..].trim_start().to_ascii_lowercase();
-    let with_half = half.starts_with("am") || half.starts_with("pm") || half.starts_with("a.m") || half.starts_with("p.m");
+    let with_half = half.starts_with("am")
+        || half.starts_with("pm")
+        || half.starts_with("a.m")
+        || half.starts_with("p.m");
     let mut said = match m {
         0 if with_half => cardinal(h),
         0 if h > 12 => format!("{} hundred", cardinal(h)),
@@ -116,7 +128,8 @@ fn clock(rest: &str) -> Said {
         1..=9 => format!("{} oh {}", cardinal(h), cardinal(m)),
         _ => format!("{} {}", cardinal(h), cardinal(m)),
     };
-    if let Some(second) = seconds.first().and_then(|second| second.parse().ok()).filter(|second| *second > 0) {
+    if let Some(second) = seconds.first().and_then(|second| second.parse().ok()).filter(|second| *second > 0)
+    {
         said.push_str(&format!(" and {} second{}", cardinal(second), if second == 1 { "" } else { "s" }));
     }
     Some((length, said))
@@ -160,7 +173,11 @@ fn fraction(rest: &str) -> Said {
     let [above, below] = parts.as_slice() else { return None };
     let (a, b): (u64, u64) = (above.parse().ok()?, below.parse().ok()?);
     if a == 0 || a >= b || b > 100 {
-        let said = if (a, b) == (24, 7) { "twenty-four seven".to_owned() } else { format!("{} {}", cardinal(a), cardinal(b)) };
+        let said = if (a, b) == (24, 7) {
+            "twenty-four seven".to_owned()
+        } else {
+            format!("{} {}", cardinal(a), cardinal(b))
+        };
         return Some((length, said));
     }
     if (a, b) == (9, 11) {
@@ -206,10 +223,16 @@ fn ending(rest: &str) -> Said {
     }
     if value % 10 == 0 && value > 0 && (ends("s") || ends("'s") || ends("’s")) {
         let apostrophe = tail.len() - tail.trim_start_matches(['\'', '’']).len();
-        return Some((length + apostrophe + 1, plural(&if length == 4 { year(value) } else { cardinal(value) })));
+        return Some((
+            length + apostrophe + 1,
+            plural(&if length == 4 { year(value) } else { cardinal(value) }),
+        ));
     }
     if ends("x") || ends("×") {
-        return Some((length + tail.chars().next().map_or(0, char::len_utf8), format!("{} times", cardinal(value))));
+        return Some((
+            length + tail.chars().next().map_or(0, char::len_utf8),
+            format!("{} times", cardinal(value)),
+        ));
     }
     for (half, said) in [("am", "A M"), ("pm", "P M"), ("AM", "A M"), ("PM", "P M")] {
         if ends(half) && value <= 12 {
@@ -240,7 +263,11 @@ fn plain(number: &Number<'_>, before: &str) -> String {
         return by_digit(&number.whole);
     }
     match number.value() {
-        Some(value) if !number.grouped && (1100..=2099).contains(&value) && !before.ends_with(['$', '€', '£']) => year(value),
+        Some(value)
+            if !number.grouped && (1100..=2099).contains(&value) && !before.ends_with(['$', '€', '£']) =>
+        {
+            year(value)
+        }
         _ => decimal(number),
     }
 }
@@ -283,7 +310,10 @@ fn money(rest: &str) -> Said {
     if let Some((end, more)) = range_end(&rest[length..], &['–', '-']) {
         let scale = scale(&rest[length + more..]);
         let (taken, scale) = scale.map_or((0, String::new()), |(taken, scale)| (taken, format!(" {scale}")));
-        return Some((length + more + taken, format!("{} to {}{scale} {many}", decimal(&number), decimal(&end))));
+        return Some((
+            length + more + taken,
+            format!("{} to {}{scale} {many}", decimal(&number), decimal(&end)),
+        ));
     }
     if let Some((taken, scale)) = scale(&rest[length..]) {
         length += taken;
@@ -300,7 +330,11 @@ fn money(rest: &str) -> Said {
                 (_, 1) => "cent",
                 _ => "cents",
             };
-            if number.whole == "0" { format!("{} {unit}", cardinal(value)) } else { format!("{whole} {name} and {} {unit}", cardinal(value)) }
+            if number.whole == "0" {
+                format!("{} {unit}", cardinal(value))
+            } else {
+                format!("{whole} {name} and {} {unit}", cardinal(value))
+            }
         }
         Some(_) => format!("{} {many}", decimal(&number)),
     };
@@ -312,10 +346,22 @@ fn scale(after: &str) -> Option<(usize, &'static str)> {
     let word = after.strip_prefix([' ', '-']).unwrap_or(after);
     let gap = after.len() - word.len();
     let known = [
-        ("thousand", "thousand"), ("million", "million"), ("billion", "billion"), ("trillion", "trillion"), ("bn", "billion"),
-        ("tn", "trillion"), ("m", "million"), ("M", "million"), ("B", "billion"), ("b", "billion"), ("T", "trillion"), ("k", "thousand"), ("K", "thousand"),
+        ("thousand", "thousand"),
+        ("million", "million"),
+        ("billion", "billion"),
+        ("trillion", "trillion"),
+        ("bn", "billion"),
+        ("tn", "trillion"),
+        ("m", "million"),
+        ("M", "million"),
+        ("B", "billion"),
+        ("b", "billion"),
+        ("T", "trillion"),
+        ("k", "thousand"),
+        ("K", "thousand"),
     ];
-    let (written, said) = known.into_iter().find(|(written, _)| word.strip_prefix(written).is_some_and(word_ends))?;
+    let (written, said) =
+        known.into_iter().find(|(written, _)| word.strip_prefix(written).is_some_and(word_ends))?;
     (gap == 0 || written.len() > 2).then_some((gap + written.len(), said))
 }
 

@@ -24,9 +24,15 @@ pub(super) fn spoken(text: &str) -> String {
         }
         match first {
             '$' | '€' | '£' | '¥' | '₩' => money(rest),
-            '-' | '+' | '±' | '≈' if before.is_empty() || before.ends_with([' ', '(', '~']) => signed(first, rest),
-            '½' | '¼' | '¾' | '⅓' | '⅔' => Some((first.len_utf8(), numerals::vulgar(first).to_owned())),
-            '×' | '÷' | '=' | '&' | '/' | '°' | '%' | '@' | '·' | '≥' | '≤' => symbol(before, first, rest),
+            '-' | '+' | '±' | '≈' if before.is_empty() || before.ends_with([' ', '(', '~']) => {
+                signed(first, rest)
+            }
+            '½' | '¼' | '¾' | '⅓' | '⅔' => {
+                Some((first.len_utf8(), numerals::vulgar(first).to_owned()))
+            }
+            '×' | '÷' | '=' | '&' | '/' | '°' | '%' | '@' | '·' | '≥' | '≤' => {
+                symbol(before, first, rest)
+            }
             _ if first.is_ascii_alphabetic() && at_word(before) => letters::word(rest),
             _ => None,
         }
@@ -55,7 +61,9 @@ fn phone(before: &str, rest: &str) -> Said {
     let sizes: Vec<usize> = parts.iter().map(|part| part.len()).collect();
     let is_phone = match (parts.first()?.chars().next()?, sizes.as_slice()) {
         ('0', [2 | 3, 3 | 4, 4]) => true,
-        ('1', [4, 4]) => parts[0].starts_with("15") || parts[0].starts_with("16") || parts[0].starts_with("18"),
+        ('1', [4, 4]) => {
+            parts[0].starts_with("15") || parts[0].starts_with("16") || parts[0].starts_with("18")
+        }
         _ => false,
     };
     let plain = at_word(before) && !before.ends_with('-');
@@ -98,7 +106,8 @@ fn clock(before: &str, rest: &str) -> Said {
     if m > 0 {
         said.push_str(&format!(" {} 분", sino(m)));
     }
-    if let Some(second) = seconds.first().and_then(|second| second.parse().ok()).filter(|second| *second > 0) {
+    if let Some(second) = seconds.first().and_then(|second| second.parse().ok()).filter(|second| *second > 0)
+    {
         said.push_str(&format!(" {} 초", sino(second)));
     }
     Some((length, said))
@@ -113,7 +122,11 @@ fn fraction(rest: &str) -> Said {
     let (parts, length) = groups(rest, &['/']);
     let [above, below] = parts.as_slice() else { return None };
     let (a, b): (u64, u64) = (above.parse().ok()?, below.parse().ok()?);
-    let said = if a < b && b <= 1000 { format!("{}분의 {}", sino(b), sino(a)) } else { format!("{} {}", sino(a), sino(b)) };
+    let said = if a < b && b <= 1000 {
+        format!("{}분의 {}", sino(b), sino(a))
+    } else {
+        format!("{} {}", sino(a), sino(b))
+    };
     Some((length, said))
 }
 
@@ -145,10 +158,12 @@ fn range(before: &str, rest: &str) -> Said {
     }
     let (length, said) = quantity(before, &last, after, last.length);
     let from = if first.is_code() { by_digit(&first.whole, "공") } else { decimal(&first) };
-    let said = match said.split_once(' ').filter(|(lead, _)| matches!(*lead, "시속" | "초속" | "섭씨" | "화씨")) {
-        Some((lead, rest)) => format!("{lead} {from}에서 {rest}"),
-        None => format!("{from}에서 {said}"),
-    };
+    let said =
+        match said.split_once(' ').filter(|(lead, _)| matches!(*lead, "시속" | "초속" | "섭씨" | "화씨"))
+        {
+            Some((lead, rest)) => format!("{lead} {from}에서 {rest}"),
+            None => format!("{from}에서 {said}"),
+        };
     Some((end - last.length + length, said))
 }
 
@@ -181,7 +196,9 @@ fn quantity(before: &str, number: &Number<'_>, after: &str, length: usize) -> (u
     if let Some(counter) = counter(after) {
         return (length + counter.length, counters::count(number, &counter));
     }
-    if let Some(power) = after.chars().next().filter(|c| matches!(c, '십' | '백' | '천' | '만' | '억' | '조' | '경')) {
+    if let Some(power) =
+        after.chars().next().filter(|c| matches!(c, '십' | '백' | '천' | '만' | '억' | '조' | '경'))
+    {
         // 1만 is 만, 1억 is 일억.
         let bare = number.value() == Some(1) && matches!(power, '십' | '백' | '천' | '만');
         let after_power = before.trim_end().ends_with(['억', '조', '만', '경']);
@@ -204,7 +221,8 @@ fn money(rest: &str) -> Said {
         length += after.len() - after.trim_start().len() + word.len();
         said = format!("{said} {scale}");
     } else {
-        let powers: usize = after.chars().take_while(|c| "십백천만억조".contains(*c)).map(char::len_utf8).sum();
+        let powers: usize =
+            after.chars().take_while(|c| "십백천만억조".contains(*c)).map(char::len_utf8).sum();
         said.push_str(&after[..powers]);
         length += powers;
     }

@@ -83,7 +83,9 @@ pub(super) fn groups<'a>(text: &'a str, separators: &[char]) -> (Vec<&'a str>, u
         found.push(&text[at..at + length]);
         at += length;
         match text[at..].chars().next() {
-            Some(c) if separators.contains(&c) && digits(&text[at + c.len_utf8()..]) > 0 => at += c.len_utf8(),
+            Some(c) if separators.contains(&c) && digits(&text[at + c.len_utf8()..]) > 0 => {
+                at += c.len_utf8()
+            }
             _ => break,
         }
     }
@@ -119,7 +121,8 @@ pub(super) fn rewritten(text: &str, read: impl Fn(&str, &str) -> Option<(usize, 
         let (before, rest) = text.split_at(at);
         match read(before, rest) {
             Some((length, words)) if length > 0 => {
-                if said.ends_with(|c: char| c.is_ascii_alphanumeric()) && !words.starts_with([' ', ',', '\'']) {
+                if said.ends_with(|c: char| c.is_ascii_alphanumeric()) && !words.starts_with([' ', ',', '\''])
+                {
                     said.push(' ');
                 }
                 said.push_str(&words);

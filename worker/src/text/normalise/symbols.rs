@@ -42,7 +42,8 @@ pub(super) fn without_marks(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '*' | '`' | '#' | '^' | '©' | '®' | '™' | '†' | '‡' | '¶' | '•' | '◦' | '\u{FE0F}' | '\u{200D}' => {}
+            '*' | '`' | '#' | '^' | '©' | '®' | '™' | '†' | '‡' | '¶' | '•' | '◦' | '\u{FE0F}'
+            | '\u{200D}' => {}
             '_' | '\\' | '~' | '<' | '>' | '{' | '}' | '→' | '⇒' | '←' => push_space(&mut kept),
             '|' => {
                 while kept.ends_with(' ') {

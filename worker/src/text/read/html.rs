@@ -15,7 +15,8 @@ const REFERENCE_MAX: usize = 34;
 pub(super) fn is_page(source: &str) -> bool {
     let start = source.trim_start_matches(['\u{FEFF}', ' ', '\n', '\r', '\t']);
     let head: String = start.chars().take(400).collect::<String>().to_ascii_lowercase();
-    if head.starts_with("<!doctype html") || ["<html", "<head", "<body"].iter().any(|tag| head.contains(tag)) {
+    if head.starts_with("<!doctype html") || ["<html", "<head", "<body"].iter().any(|tag| head.contains(tag))
+    {
         return true;
     }
     let marks = |line: &str| {
@@ -25,7 +26,20 @@ pub(super) fn is_page(source: &str) -> bool {
     if source.lines().any(marks) || source.contains("](") {
         return false;
     }
-    let ends = ["</p>", "</div>", "</li>", "</h1>", "</h2>", "</article>", "</section>", "<br>", "<br/>", "<br />", "</P>", "</DIV>"];
+    let ends = [
+        "</p>",
+        "</div>",
+        "</li>",
+        "</h1>",
+        "</h2>",
+        "</article>",
+        "</section>",
+        "<br>",
+        "<br/>",
+        "<br />",
+        "</P>",
+        "</DIV>",
+    ];
     let found: usize = ends.iter().map(|end| source.matches(end).count()).sum();
     start.starts_with('<') && found > 0 || found >= 3
 }
@@ -95,8 +109,11 @@ fn take_tag<'h>(reader: &mut Reader<'_>, tag: &'h str) -> &'h str {
     let end = tag_end(tag);
     let inside = &tag[1..end];
     let closing = inside.starts_with('/');
-    let name: String =
-        inside.trim_start_matches('/').chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let name: String = inside
+        .trim_start_matches('/')
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
     let name = name.to_ascii_lowercase();
     let after = tag.get(end + 1..).unwrap_or("");
     if closing {

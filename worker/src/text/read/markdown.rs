@@ -2,8 +2,8 @@
 
 use pulldown_cmark::{CodeBlockKind, Event, LinkType, Options, Parser, Tag, TagEnd};
 
-use super::super::clean::{ADDRESS, code};
 use super::super::Section;
+use super::super::clean::{ADDRESS, code};
 use super::{Reader, html};
 
 pub(super) fn document(markdown: &str, language: &str) -> Vec<Section> {

@@ -5,25 +5,111 @@ use super::Reader;
 
 /// Never read, whatever stands inside.
 const NEVER: &[&str] = &[
-    "nav", "footer", "aside", "form", "button", "select", "dialog", "menu", "template", "noscript", "svg", "math", "iframe", "object",
-    "canvas", "video", "audio", "figure", "figcaption", "picture", "pre", "map", "datalist", "address", "rt", "rp", "del",
+    "nav",
+    "footer",
+    "aside",
+    "form",
+    "button",
+    "select",
+    "dialog",
+    "menu",
+    "template",
+    "noscript",
+    "svg",
+    "math",
+    "iframe",
+    "object",
+    "canvas",
+    "video",
+    "audio",
+    "figure",
+    "figcaption",
+    "picture",
+    "pre",
+    "map",
+    "datalist",
+    "address",
+    "rt",
+    "rp",
+    "del",
 ];
 
 /// Elements that hold no others.
 const VOID: &[&str] = &[
-    "br", "hr", "img", "input", "meta", "link", "wbr", "source", "track", "area", "base", "col", "embed", "param",
+    "br", "hr", "img", "input", "meta", "link", "wbr", "source", "track", "area", "base", "col", "embed",
+    "param",
 ];
 
 const BLOCKS: &[&str] = &[
-    "p", "div", "section", "article", "main", "header", "blockquote", "body", "html", "head", "center", "details", "summary", "hgroup",
-    "td", "th", "tr", "table", "tbody", "thead", "tfoot", "caption", "fieldset", "figure",
+    "p",
+    "div",
+    "section",
+    "article",
+    "main",
+    "header",
+    "blockquote",
+    "body",
+    "html",
+    "head",
+    "center",
+    "details",
+    "summary",
+    "hgroup",
+    "td",
+    "th",
+    "tr",
+    "table",
+    "tbody",
+    "thead",
+    "tfoot",
+    "caption",
+    "fieldset",
+    "figure",
 ];
 
 /// Words in `class` and `id` of what belongs to the page and not to its text.
 const PAGE_WORDS: &[&str] = &[
-    "nav", "navbar", "navigation", "breadcrumb", "breadcrumbs", "sidebar", "footer", "gnb", "lnb", "share", "sharing", "social", "sns",
-    "newsletter", "subscribe", "subscription", "advert", "advertisement", "ads", "adsbygoogle", "promo", "skip", "toc", "pagination", "pager", "reflist",
-    "editsection", "noprint", "navbox", "catlinks", "hatnote", "infobox", "popup", "modal", "consent", "gdpr", "byline", "paywall", "related", "recommended", "comments",
+    "nav",
+    "navbar",
+    "navigation",
+    "breadcrumb",
+    "breadcrumbs",
+    "sidebar",
+    "footer",
+    "gnb",
+    "lnb",
+    "share",
+    "sharing",
+    "social",
+    "sns",
+    "newsletter",
+    "subscribe",
+    "subscription",
+    "advert",
+    "advertisement",
+    "ads",
+    "adsbygoogle",
+    "promo",
+    "skip",
+    "toc",
+    "pagination",
+    "pager",
+    "reflist",
+    "editsection",
+    "noprint",
+    "navbox",
+    "catlinks",
+    "hatnote",
+    "infobox",
+    "popup",
+    "modal",
+    "consent",
+    "gdpr",
+    "byline",
+    "paywall",
+    "related",
+    "recommended",
+    "comments",
 ];
 
 /// Elements that a word in `class` or `id` may leave out.
@@ -88,7 +174,10 @@ impl Reader<'_> {
             }
             return;
         }
-        if !VOID.contains(&name) && !attributes.ends_with('/') && self.html.is_left_out(name, attributes, after) {
+        if !VOID.contains(&name)
+            && !attributes.ends_with('/')
+            && self.html.is_left_out(name, attributes, after)
+        {
             if is_block(name) {
                 self.end_block();
             }
@@ -106,7 +195,9 @@ impl Reader<'_> {
                 self.in_link = true;
                 self.html.held_link |= self.html.held.is_some();
             }
-            "code" | "tt" | "kbd" | "samp" | "sup" | "sub" => self.html.held = Some((name.to_owned(), String::new())),
+            "code" | "tt" | "kbd" | "samp" | "sup" | "sub" => {
+                self.html.held = Some((name.to_owned(), String::new()))
+            }
             "q" => self.push("“"),
             "ul" | "ol" | "dl" => {
                 self.end_block();
@@ -188,7 +279,17 @@ impl State {
             return !matches!(name, "body" | "html" | "main" | "article");
         }
         let role = attribute(attributes, "role");
-        let page_role = ["navigation", "contentinfo", "complementary", "dialog", "alertdialog", "search", "menu", "menubar", "banner"];
+        let page_role = [
+            "navigation",
+            "contentinfo",
+            "complementary",
+            "dialog",
+            "alertdialog",
+            "search",
+            "menu",
+            "menubar",
+            "banner",
+        ];
         if page_role.contains(&role) && !(role == "banner" && self.in_main > 0) {
             return true;
         }
@@ -212,7 +313,9 @@ fn is_of_the_page(attributes: &str) -> bool {
     };
     // A recipe for cookies is no banner.
     let cookies = words().any(|word| word.starts_with("cookie"))
-        && words().any(|word| matches!(word, "banner" | "notice" | "bar" | "policy" | "overlay" | "message" | "law"));
+        && words().any(|word| {
+            matches!(word, "banner" | "notice" | "bar" | "policy" | "overlay" | "message" | "law")
+        });
     cookies || words().any(|word| PAGE_WORDS.contains(&word))
 }
 
@@ -228,7 +331,7 @@ fn is_layout(after: &str, attributes: &str) -> bool {
 fn attribute<'t>(attributes: &'t str, name: &str) -> &'t str {
     let mut rest = attributes;
     while let Some(at) = rest.find(name) {
-        let alone = rest[..at].ends_with([' ', '\n', '\t', '"', '\'']) ;
+        let alone = rest[..at].ends_with([' ', '\n', '\t', '"', '\'']);
         let after = rest[at + name.len()..].trim_start();
         if let Some(value) = after.strip_prefix('=').filter(|_| alone) {
             let value = value.trim_start();
@@ -243,7 +346,8 @@ fn attribute<'t>(attributes: &'t str, name: &str) -> &'t str {
 }
 
 fn is_block(name: &str) -> bool {
-    BLOCKS.contains(&name) || NEVER.contains(&name) && !matches!(name, "button" | "rt" | "rp" | "del" | "svg" | "math")
+    BLOCKS.contains(&name)
+        || NEVER.contains(&name) && !matches!(name, "button" | "rt" | "rp" | "del" | "svg" | "math")
 }
 
 fn heading_level(name: &str) -> Option<u8> {

@@ -52,16 +52,30 @@ fn marks_are_not_spoken() {
 
 #[test]
 fn what_belongs_to_the_page_is_left_out() {
-    check("Skip to content\n\nThe text is here, and it goes on.\n\nRead more", &["0: The text is here, and it goes on."]);
+    check(
+        "Skip to content\n\nThe text is here, and it goes on.\n\nRead more",
+        &["0: The text is here, and it goes on."],
+    );
     check("# T\n\n- [Home](/)\n- [About](/a)\n\nText.\n\n[More](/m)", &["# T", "0: Text."]);
     check("# T\n\nWe use cookies. Accept all?\n\nText.\n\n© 2024 Somebody", &["# T", "0: Text."]);
-    check("# T\n\nText.\n\n## References\n\n1. A book.\n\n### Web\n\nA page.\n\n## More\n\nEnd.", &[
-        "# T", "0: Text.", "## More", "0: End.",
-    ]);
+    check(
+        "# T\n\nText.\n\n## References\n\n1. A book.\n\n### Web\n\nA page.\n\n## More\n\nEnd.",
+        &["# T", "0: Text.", "## More", "0: End."],
+    );
     check("Home | News | Sport\n\nReal text stands here.", &["0: Real text stands here."]);
-    check("- See [the list](/l) first.\n- Then [act](/a) on it.", &["0: See the list first.", "0: Then act on it."]);
-    check("<nav>\n\n- Home\n- About\n\n</nav>\n\n**Text** <sup>2</sup> is <kbd>X</kbd> here.", &["0: Text ² is X here."]);
-    check_in("ko", "본문 바로가기\n\n바다는 하루에 두 번 오르내린다.\n\n공유하기", &["0: 바다는 하루에 두 번 오르내린다."]);
+    check(
+        "- See [the list](/l) first.\n- Then [act](/a) on it.",
+        &["0: See the list first.", "0: Then act on it."],
+    );
+    check(
+        "<nav>\n\n- Home\n- About\n\n</nav>\n\n**Text** <sup>2</sup> is <kbd>X</kbd> here.",
+        &["0: Text ² is X here."],
+    );
+    check_in(
+        "ko",
+        "본문 바로가기\n\n바다는 하루에 두 번 오르내린다.\n\n공유하기",
+        &["0: 바다는 하루에 두 번 오르내린다."],
+    );
 }
 
 const PAGE: &str = r##"<!DOCTYPE html>
@@ -94,31 +108,60 @@ const PAGE: &str = r##"<!DOCTYPE html>
 
 #[test]
 fn a_page_is_read_for_its_text() {
-    check(PAGE, &[
-        "# Why tides turn",
-        "0: The sea rises twice a day.",
-        "0: It falls, too—by 16 metres in the Bay of Fundy.",
-        "1: Nobody pushes it.",
-        "## The “Moon” pulls",
-        "0: Its pull fades with r³.",
-        "0: Water is H2O.",
-        "1: Spring tides.",
-        "1: Neap tides & more.",
-        "2: 3 < 5 holds.",
-        "2: So it ends.",
-    ]);
+    check(
+        PAGE,
+        &[
+            "# Why tides turn",
+            "0: The sea rises twice a day.",
+            "0: It falls, too—by 16 metres in the Bay of Fundy.",
+            "1: Nobody pushes it.",
+            "## The “Moon” pulls",
+            "0: Its pull fades with r³.",
+            "0: Water is H2O.",
+            "1: Spring tides.",
+            "1: Neap tides & more.",
+            "2: 3 < 5 holds.",
+            "2: So it ends.",
+        ],
+    );
 }
 
 #[test]
 fn pieces_of_pages_and_broken_pages() {
-    check("<p>One <b>two</b> &amp; three.</p><p>Four.</p><p>Five.</p>", &["0: One two & three.", "1: Four.", "2: Five."]);
+    check(
+        "<p>One <b>two</b> &amp; three.</p><p>Four.</p><p>Five.</p>",
+        &["0: One two & three.", "1: Four.", "2: Five."],
+    );
     check("<h2>Title</h2>text<p>more</p>", &["## Title", "0: text", "1: more"]);
     check("<p>Never closed <b>bold. <p>Next one.</div>", &["0: Never closed bold.", "1: Next one."]);
-    check("<html><title>Sea - Site</title><body><nav>All is in here. Truly.</body></html>", &["# Sea", "0: All is in here.", "0: Truly."]);
-    check("<html><body><table><tr><td><p>Laid out in a table.</p></td></tr></table></body></html>", &["0: Laid out in a table."]);
-    check("<html><body><ul><li><p>One item.</p></li><li>Two</li></ul><p>End.</p>", &["0: One item.", "0: Two.", "1: End."]);
-    check_in("ja", "<html><body><p><ruby>潮<rt>しお</rt></ruby>が満ちる。</p></body></html>", &["0: 潮が満ちる。"]);
-    for broken in ["<", "<p", "<html>", "<html><!--", "<html><p a=\"", "<html>&", "<html>&#xFFFFFFFF;", "<html></", "<html><script>"] {
+    check(
+        "<html><title>Sea - Site</title><body><nav>All is in here. Truly.</body></html>",
+        &["# Sea", "0: All is in here.", "0: Truly."],
+    );
+    check(
+        "<html><body><table><tr><td><p>Laid out in a table.</p></td></tr></table></body></html>",
+        &["0: Laid out in a table."],
+    );
+    check(
+        "<html><body><ul><li><p>One item.</p></li><li>Two</li></ul><p>End.</p>",
+        &["0: One item.", "0: Two.", "1: End."],
+    );
+    check_in(
+        "ja",
+        "<html><body><p><ruby>潮<rt>しお</rt></ruby>が満ちる。</p></body></html>",
+        &["0: 潮が満ちる。"],
+    );
+    for broken in [
+        "<",
+        "<p",
+        "<html>",
+        "<html><!--",
+        "<html><p a=\"",
+        "<html>&",
+        "<html>&#xFFFFFFFF;",
+        "<html></",
+        "<html><script>",
+    ] {
         check(broken, &[]);
     }
 }
@@ -170,13 +213,9 @@ fn plain_text() {
 
 #[test]
 fn written_out_it_reads_the_same() {
-    for text in [
-        "# Not a heading.",
-        "1. Not an item.",
-        "A * b * c _d_ `e` <f> [g] & \\h.",
-        "- dash. > more.",
-        "===",
-    ] {
+    for text in
+        ["# Not a heading.", "1. Not an item.", "A * b * c _d_ `e` <f> [g] & \\h.", "- dash. > more.", "==="]
+    {
         let paragraph = sentences(text, "en");
         let markdown = to_markdown(&[(Some("Sub [x] _y_"), &paragraph)], "en");
         let read = sections(&markdown, "en");

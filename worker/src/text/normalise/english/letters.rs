@@ -5,28 +5,72 @@ use crate::text::normalise::scan::{capitals, digits, word_ends};
 
 /// Acronyms that are said as words.
 const WORDS: &[&str] = &[
-    "NASA", "NATO", "UNESCO", "UNICEF", "OPEC", "FIFA", "AIDS", "SARS", "MERS", "RAM", "ROM", "LAN", "WAN", "SIM", "PIN", "CERN", "LASER",
-    "RADAR", "LIDAR", "SONAR", "SCUBA", "ASEAN", "NASDAQ", "NAFTA", "SWAT", "GIF", "JPEG", "COVID", "ZIP", "FAQ", "POTUS", "SCOTUS", "DARPA", "NIMBY", "YOLO", "ASCII", "BIOS", "CAPTCHA", "TED",
+    "NASA", "NATO", "UNESCO", "UNICEF", "OPEC", "FIFA", "AIDS", "SARS", "MERS", "RAM", "ROM", "LAN", "WAN",
+    "SIM", "PIN", "CERN", "LASER", "RADAR", "LIDAR", "SONAR", "SCUBA", "ASEAN", "NASDAQ", "NAFTA", "SWAT",
+    "GIF", "JPEG", "COVID", "ZIP", "FAQ", "POTUS", "SCOTUS", "DARPA", "NIMBY", "YOLO", "ASCII", "BIOS",
+    "CAPTCHA", "TED",
 ];
 
 /// Plain words that somebody wrote in capitals.
 const SHOUTED: &[&str] = &[
-    "NOT", "AND", "THE", "BUT", "FOR", "YOU", "ALL", "NO", "ON", "OR", "IF", "IN", "IS", "AT", "SO", "WE", "HE", "MY", "UP", "DO",
-    "GO", "OF", "TO", "BE", "BY", "AN", "AS", "ARE", "WAS", "HAS", "HAD", "CAN", "MAY", "ONE", "TWO", "NEW", "OLD", "NOW", "YES", "WHY", "HOW", "WHO", "ANY", "OUT", "OFF",
-    "ITS", "HIS", "HER", "OUR", "SHE", "BIG", "BAD", "TOP", "WAR", "OH", "OK", "END", "ME", "HIM", "DAY", "MAN", "SEE", "USE", "WILL", "THIS", "THAT", "WITH", "MUST", "ONLY", "VERY", "STOP",
-    "NEVER", "DONT", "EVERY", "MORE", "LESS", "WHAT", "WHEN", "BOTH", "ALSO", "FROM", "HAVE", "BEEN", "WERE", "THEY", "THEM", "THEN", "THAN", "INTO", "OVER", "UNDER",
+    "NOT", "AND", "THE", "BUT", "FOR", "YOU", "ALL", "NO", "ON", "OR", "IF", "IN", "IS", "AT", "SO", "WE",
+    "HE", "MY", "UP", "DO", "GO", "OF", "TO", "BE", "BY", "AN", "AS", "ARE", "WAS", "HAS", "HAD", "CAN",
+    "MAY", "ONE", "TWO", "NEW", "OLD", "NOW", "YES", "WHY", "HOW", "WHO", "ANY", "OUT", "OFF", "ITS", "HIS",
+    "HER", "OUR", "SHE", "BIG", "BAD", "TOP", "WAR", "OH", "OK", "END", "ME", "HIM", "DAY", "MAN", "SEE",
+    "USE", "WILL", "THIS", "THAT", "WITH", "MUST", "ONLY", "VERY", "STOP", "NEVER", "DONT", "EVERY", "MORE",
+    "LESS", "WHAT", "WHEN", "BOTH", "ALSO", "FROM", "HAVE", "BEEN", "WERE", "THEY", "THEM", "THEN", "THAN",
+    "INTO", "OVER", "UNDER",
 ];
 
 /// Spelled although they could be words.
-const SPELLED: &[&str] = &["AI", "IT", "US", "USA", "UK", "EU", "UN", "UAE", "API", "IEEE", "OECD", "IAEA", "CEO", "IDE", "UI", "UX", "IP", "ID", "EV", "URL", "IBM", "USB", "AWS", "ISO", "IOS", "ADHD"];
+const SPELLED: &[&str] = &[
+    "AI", "IT", "US", "USA", "UK", "EU", "UN", "UAE", "API", "IEEE", "OECD", "IAEA", "CEO", "IDE", "UI",
+    "UX", "IP", "ID", "EV", "URL", "IBM", "USB", "AWS", "ISO", "IOS", "ADHD",
+];
 
 /// Written, said, and whether a capital or a digit must follow.
 const SHORT: &[(&str, &str, bool)] = &[
-    ("Mr.", "Mister", false), ("Mrs.", "Missus", false), ("Ms.", "Miz", false), ("Dr.", "Doctor", true), ("Prof.", "Professor", true), ("e.g.,", "for example,", false), ("e.g.", "for example", false),
-    ("i.e.,", "that is,", false), ("i.e.", "that is", false), ("etc.", "et cetera", false), ("vs.", "versus", false), ("vs", "versus", false), ("approx.", "approximately", false), ("No.", "number", true), ("no.", "number", true), ("Fig.", "figure", true),
-    ("Vol.", "volume", true), ("p.", "page", true), ("pp.", "pages", true), ("Jr.", "Junior", false), ("Sr.", "Senior", false), ("Inc.", "Incorporated", false), ("a.m.", "A M", false), ("p.m.", "P M", false),
-    ("am", "A M", false), ("pm", "P M", false), ("AM", "A M", false), ("PM", "P M", false), ("R&D", "R and D", false), ("Q&A", "Q and A", false), ("pH", "P H", false), ("PhD", "P H D", false), ("Ph.D.", "P H D", false), ("w/o", "without", false), ("w/", "with", false),
-    ("mRNA", "M R N A", false), ("IoT", "I O T", false), ("U.S.", "U S", false), ("U.K.", "U K", false), ("U.N.", "U N", false), ("E.U.", "E U", false),
+    ("Mr.", "Mister", false),
+    ("Mrs.", "Missus", false),
+    ("Ms.", "Miz", false),
+    ("Dr.", "Doctor", true),
+    ("Prof.", "Professor", true),
+    ("e.g.,", "for example,", false),
+    ("e.g.", "for example", false),
+    ("i.e.,", "that is,", false),
+    ("i.e.", "that is", false),
+    ("etc.", "et cetera", false),
+    ("vs.", "versus", false),
+    ("vs", "versus", false),
+    ("approx.", "approximately", false),
+    ("No.", "number", true),
+    ("no.", "number", true),
+    ("Fig.", "figure", true),
+    ("Vol.", "volume", true),
+    ("p.", "page", true),
+    ("pp.", "pages", true),
+    ("Jr.", "Junior", false),
+    ("Sr.", "Senior", false),
+    ("Inc.", "Incorporated", false),
+    ("a.m.", "A M", false),
+    ("p.m.", "P M", false),
+    ("am", "A M", false),
+    ("pm", "P M", false),
+    ("AM", "A M", false),
+    ("PM", "P M", false),
+    ("R&D", "R and D", false),
+    ("Q&A", "Q and A", false),
+    ("pH", "P H", false),
+    ("PhD", "P H D", false),
+    ("Ph.D.", "P H D", false),
+    ("w/o", "without", false),
+    ("w/", "with", false),
+    ("mRNA", "M R N A", false),
+    ("IoT", "I O T", false),
+    ("U.S.", "U S", false),
+    ("U.K.", "U K", false),
+    ("U.N.", "U N", false),
+    ("E.U.", "E U", false),
 ];
 
 /// The word with which `rest` begins, where it is not to be read as written.
@@ -41,7 +85,9 @@ fn short(before: &str, rest: &str) -> Option<(usize, String)> {
         let named = match *written {
             "No." | "no." | "Fig." | "Vol." | "p." | "pp." => next.is_some_and(|c| c.is_ascii_digit()),
             // Only after an hour.
-            "am" | "pm" | "AM" | "PM" | "a.m." | "p.m." => before.trim_end().ends_with(|c: char| c.is_ascii_digit()),
+            "am" | "pm" | "AM" | "PM" | "a.m." | "p.m." => {
+                before.trim_end().ends_with(|c: char| c.is_ascii_digit())
+            }
             _ => !needs || next.is_some_and(char::is_uppercase),
         };
         named && (written.ends_with(['.', ',', '/']) || word_ends(after))
@@ -101,7 +147,11 @@ fn numbered(letters: &str, after: &str) -> Option<(usize, String)> {
     if !word_ends(&tail[more..]) || decimal || count > 4 {
         return None;
     }
-    let name = if WORDS.contains(&letters) { letters[..1].to_owned() + &letters[1..].to_ascii_lowercase() } else { spell(letters) };
+    let name = if WORDS.contains(&letters) {
+        letters[..1].to_owned() + &letters[1..].to_ascii_lowercase()
+    } else {
+        spell(letters)
+    };
     let number = if number >= 1100 { super::year(number) } else { cardinal(number) };
     let said = format!("{name} {number} {}", spell(&tail[..more]));
     Some((letters.len() + hyphen + count + more, said.trim_end().to_owned()))

@@ -3,8 +3,26 @@
 use crate::text::normalise::scan::Number;
 
 const ONES: [&str; 20] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
 const TENS: [&str; 10] =
     ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
@@ -20,7 +38,11 @@ pub(super) fn cardinal(value: u64) -> String {
     while rest > 0 {
         let group = rest % 1000;
         if group > 0 {
-            parts.push(format!("{}{}", below_thousand(group), THOUSANDS.get(power).copied().unwrap_or_default()));
+            parts.push(format!(
+                "{}{}",
+                below_thousand(group),
+                THOUSANDS.get(power).copied().unwrap_or_default()
+            ));
         }
         rest /= 1000;
         power += 1;

@@ -52,14 +52,17 @@ pub(super) fn native(value: u64) -> String {
         20 => "스무".to_owned(),
         1..=99 => format!("{}{}", NATIVE_TENS[(value / 10) as usize], NATIVE_ONES[(value % 10) as usize]),
         // 백두 명, 백열다섯 명; but 백이십 명.
-        100..=9999 if (1..=19).contains(&(value % 100)) => format!("{}{}", sino(value - value % 100), native(value % 100)),
+        100..=9999 if (1..=19).contains(&(value % 100)) => {
+            format!("{}{}", sino(value - value % 100), native(value % 100))
+        }
         _ => sino(value),
     }
 }
 
 /// One by one: 공일공.
 pub(super) fn by_digit(digits: &str, zero: &str) -> String {
-    let value = |c: char| c.to_digit(10).map_or("", |digit| if digit == 0 { zero } else { DIGITS[digit as usize] });
+    let value =
+        |c: char| c.to_digit(10).map_or("", |digit| if digit == 0 { zero } else { DIGITS[digit as usize] });
     digits.chars().map(value).collect()
 }
 

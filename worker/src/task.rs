@@ -20,9 +20,14 @@ use crate::Env;
 use crate::engine::Call;
 use crate::failure::Failure;
 
-/// Which rules read and write text: a part of the name of every result that depends on them.
+/// How numbers and marks are said: a part of the name of recorded speech.
 fn text_revision() -> String {
     format!("text {}", crate::text::normalise::VERSION)
+}
+
+/// Which rules read a source and write from it: a part of the name of every outline and script.
+fn writing_revision() -> String {
+    format!("{} writer {}", text_revision(), crate::engine::extractive::VERSION)
 }
 
 /// What a task came to.

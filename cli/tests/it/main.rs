@@ -15,6 +15,7 @@ mod providers;
 mod replay;
 mod scale;
 mod spine;
+mod writer;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -61,6 +62,9 @@ const TESTS: &[(&str, Test)] = &[
     ("faults::a_deleted_lane_comes_back", |s| Box::pin(faults::a_deleted_lane_comes_back(s))),
     ("faults::throttled_speech_is_retried_and_paid_once", |s| {
         Box::pin(faults::throttled_speech_is_retried_and_paid_once(s))
+    }),
+    ("writer::six_texts_last_as_long_as_asked_for", |s| {
+        Box::pin(writer::six_texts_last_as_long_as_asked_for(s))
     }),
     ("live::events_resume_where_they_broke_off", |s| Box::pin(live::events_resume_where_they_broke_off(s))),
     ("live::health_and_metrics_answer", |s| Box::pin(live::health_and_metrics_answer(s))),

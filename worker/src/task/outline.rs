@@ -5,14 +5,14 @@ use common::blobs;
 use common::wire::{INLINE_BYTES, Ticket};
 use common::work::{OutlineInput, OutlineResult, TextRef};
 
-use super::{Done, cached, input, remember, result_hash, text, text_revision};
+use super::{Done, cached, input, remember, result_hash, text, writing_revision};
 use crate::Env;
 use crate::engine::{Built, Call};
 use crate::failure::Failure;
 
 pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done, Failure> {
     let input: OutlineInput = input(env, ticket).await?;
-    let hash = result_hash(ticket, &text_revision());
+    let hash = result_hash(ticket, &writing_revision());
     if let Some(outline) = cached::<OutlineResult>(env, ticket, &hash).await {
         return Done::from_cache(&outline);
     }

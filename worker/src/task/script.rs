@@ -4,14 +4,14 @@
 use common::wire::{INLINE_BYTES, Ticket};
 use common::work::{ScriptInput, ScriptPart, Turn};
 
-use super::{Done, cached, input, remember, result_hash, text, text_revision, to_json};
+use super::{Done, cached, input, remember, result_hash, text, to_json, writing_revision};
 use crate::Env;
 use crate::engine::{Built, Call};
 use crate::failure::Failure;
 
 pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done, Failure> {
     let input: ScriptInput = input(env, ticket).await?;
-    let hash = result_hash(ticket, &text_revision());
+    let hash = result_hash(ticket, &writing_revision());
     if let Some(script) = cached::<ScriptPart>(env, ticket, &hash).await {
         return Ok(Done { cached: true, ..in_parts(ticket, script)? });
     }

@@ -242,11 +242,12 @@ fn merged(mut parts: Vec<Part>, most: usize) -> Vec<Part> {
 /// whole, the next one makes up for. A source that is shorter than the target is told whole.
 fn with_budgets(parts: Vec<Part>, brief: &Brief) -> Vec<ChapterPlan> {
     let chapters = u16::try_from(parts.len()).unwrap_or(u16::MAX);
-    let scene = |chapter: usize, title| Scene { brief, chapter: chapter as u16, chapters, title };
     let whole: Vec<f64> = parts
         .iter()
         .enumerate()
-        .map(|(place, part)| seconds(&turns(&scene(place, &part.title), &part.blocks, None, 0), brief))
+        .map(|(place, part)| {
+            seconds(&turns(&part.scene(brief, place, chapters), &part.blocks, None, 0), brief)
+        })
         .collect();
     let total: f64 = whole.iter().sum();
     let share = target_seconds(brief).filter(|target| *target < total).map(|target| target / total);
@@ -257,7 +258,7 @@ fn with_budgets(parts: Vec<Part>, brief: &Brief) -> Vec<ChapterPlan> {
         if let Some(share) = share {
             let aim = whole[place] * share + carried;
             let lasts;
-            (budget, lasts) = fitted(&scene(place, &part.title), &part.blocks, aim);
+            (budget, lasts) = fitted(&part.scene(brief, place, chapters), &part.blocks, aim);
             carried = aim - lasts;
         }
         let source = Some(part.text(&brief.language));
@@ -308,6 +309,10 @@ impl Part {
             });
         }
         self.blocks
+    }
+
+    fn scene<'a>(&'a self, brief: &'a Brief, place: usize, chapters: u16) -> Scene<'a> {
+        Scene { brief, chapter: u16::try_from(place).unwrap_or(u16::MAX), chapters, title: &self.title }
     }
 
     fn text(&self, language: &str) -> TextRef {

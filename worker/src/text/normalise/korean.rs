@@ -8,7 +8,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-use self::counters::{Counter, counter};
+use self::counters::counter;
 use self::numerals::{by_digit, decimal, native, sino};
 use super::scan::{Number, at_word, date, digits, groups, number, range_end, rewritten};
 

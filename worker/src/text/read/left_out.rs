@@ -184,6 +184,32 @@ const CONSENT: &[&str] = &[
     "使用",
 ];
 
+/// A short paragraph that begins so sends its reader elsewhere.
+const POINTERS: &[&str] = &[
+    "read more",
+    "for more information",
+    "see also",
+    "click here",
+    "자세한 내용은",
+    "더 읽기",
+    "더 알아보기",
+    "mehr dazu",
+    "lesen sie auch",
+    "weiterlesen",
+    "en savoir plus",
+    "lire aussi",
+    "lee también",
+    "más información",
+    "leggi anche",
+    "leia também",
+    "leia mais",
+    "あわせて読みたい",
+    "詳しくは",
+    "了解更多",
+    "阅读更多",
+];
+const POINTER_MAX_CHARS: usize = 100;
+
 /// A longer block is text, whatever it mentions.
 const NOTICE_MAX_CHARS: usize = 300;
 
@@ -196,6 +222,8 @@ pub(super) fn is_boilerplate(text: &str) -> bool {
     if text.chars().count() > NOTICE_MAX_CHARS {
         return false;
     }
+    let pointer =
+        text.chars().count() <= POINTER_MAX_CHARS && POINTERS.iter().any(|start| line.starts_with(start));
     let cookies = line.contains("cookie") || line.contains("쿠키");
     let notice = line.starts_with('©')
         || line.starts_with("copyright ©")
@@ -204,7 +232,7 @@ pub(super) fn is_boilerplate(text: &str) -> bool {
         || line.contains("무단 전재") && line.contains("금지");
     let bars = text.matches(" | ").count().max(text.matches(" > ").count()).max(text.matches(" » ").count());
     let trail = bars >= 2 && !text.ends_with(super::ENDS);
-    (cookies && CONSENT.iter().any(|word| line.contains(word))) || notice || trail
+    (cookies && CONSENT.iter().any(|word| line.contains(word))) || notice || trail || pointer
 }
 
 /// The heading of a list of sources or links.

@@ -49,7 +49,6 @@ fn english() {
         "“Is it?”| “It is.”| They agreed.",
         "They came from St. Louis, Mo. and left.",
         "So . . . we waited.| Then it came.",
-        "Visit Yahoo! Japan today.| It is big.",
         "See pp. 3-5 and vol. 2.| Then stop.",
         "On Jan. 5 it rained.| On Feb. 6 it snowed.",
         "Lt. Col. Brown spoke.| Sen. Lee answered.",

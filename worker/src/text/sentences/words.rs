@@ -16,7 +16,8 @@ const TITLES: &[&str] = &[
 /// Abbreviations only before a number.
 const BEFORE_NUMBERS: &[&str] = &[
     "no", "nos", "nr", "fig", "figs", "vol", "vols", "pp", "eq", "ch", "sec", "art", "ed", "cap", "núm",
-    "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec",
+    "ft", "lb", "oz", "hr", "min", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct",
+    "nov", "dec",
 ];
 
 /// End a sentence only when a word follows that begins one.

@@ -55,7 +55,7 @@ pub struct Engine {
     pub formats: Vec<Format>,
     /// `…__RATES__LANGUAGE`: how fast it speaks a language, in words a minute (syllables in Korean, characters in Japanese and
     /// Chinese), silences between turns not counted. `target_minutes` is planned with it. By tag in lower case (`ko`, `pt-br`).
-    /// Default for `espeak`: as measured (en 190, ko 317, …); else what people usually speak (en 175, ko 290, …).
+    /// Default for `espeak`: as measured (en 195, ko 317, …); else what people usually speak (en 175, ko 290, …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rates: BTreeMap<String, u32>,
     /// `…__NEEDS_SOURCE`: cannot write from a topic alone. Default false.

@@ -30,24 +30,32 @@ const UNKNOWN: u32 = 150;
 /// Slower or faster than this is no speech.
 const SPEECH: std::ops::RangeInclusive<u32> = 20..=2_000;
 
-/// Words, syllables or characters a minute as espeak-ng 1.51 speaks at its default speed, silences of the episode not
-/// counted. Measured on the samples and test articles, turn by turn, trimmed as segments are.
+/// Words (of usual length, see the writer's `speakable_units`), syllables or characters a minute as espeak-ng 1.51 speaks at
+/// its default speed, silences between turns not counted. English and Korean are measured on whole episodes, the others on a
+/// paragraph each, trimmed as segments are.
 pub(super) const ESPEAK: &[(&str, u32)] = &[
-    ("en", 190),
+    ("en", 195),
     ("ko", 317),
-    ("de", 180),
+    ("de", 189),
+    ("fr", 244),
+    ("es", 192),
+    ("it", 188),
+    ("pt", 184),
     ("nl", 185),
-    ("fr", 220),
-    ("es", 205),
-    ("it", 200),
-    ("pt", 200),
-    ("ru", 150),
-    ("uk", 150),
-    ("pl", 150),
-    ("cs", 150),
-    ("fi", 125),
-    ("hu", 130),
-    ("tr", 130),
+    ("ru", 188),
+    ("uk", 185),
+    ("pl", 140),
+    ("cs", 153),
+    ("fi", 138),
+    ("hu", 146),
+    ("tr", 131),
+    ("sv", 157),
+    ("da", 198),
+    ("nb", 159),
+    ("ro", 166),
+    ("el", 188),
+    ("id", 153),
+    ("vi", 209),
 ];
 
 /// The rate for a language (BCP 47): of the whole tag, else of its primary tag, else what is usual.

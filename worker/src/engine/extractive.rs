@@ -37,12 +37,8 @@ impl WritingEngine for Extractive {
         source: Option<&'a str>,
         _call: &'a Call,
     ) -> BoxFuture<'a, Result<OutlineResult, Failure>> {
-        let source = source.or_else(|| inline(input.source.as_ref()));
-        let outline = match source {
-            Some(source) => outline::plan(&input.brief, &input.chapters, source),
-            None => Err(needs_source()),
-        };
-        std::future::ready(outline).boxed()
+        let (input, source) = (input.clone(), source.map(str::to_owned));
+        aside(move || outlined(&input, source.as_deref()))
     }
 
     fn script<'a>(
@@ -51,13 +47,30 @@ impl WritingEngine for Extractive {
         source: Option<&'a str>,
         _call: &'a Call,
     ) -> BoxFuture<'a, Result<ScriptPart, Failure>> {
-        let source = source.or_else(|| inline(input.plan.source.as_ref()));
-        let script = match source {
-            Some(source) => script::write(input, source),
-            None => Err(needs_source()),
-        };
-        std::future::ready(script).boxed()
+        let (input, source) = (input.clone(), source.map(str::to_owned));
+        aside(move || scripted(&input, source.as_deref()))
     }
+}
+
+/// A source of a megabyte takes seconds: not on the threads that keep the session with the broker.
+fn aside<T: Send + 'static>(
+    write: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> BoxFuture<'static, Result<T, Failure>> {
+    let writing = tokio::task::spawn_blocking(write);
+    async move {
+        writing.await.unwrap_or_else(|error| Err(Failure::transient("the writer panicked").because(error)))
+    }
+    .boxed()
+}
+
+fn outlined(input: &OutlineInput, source: Option<&str>) -> Result<OutlineResult, Failure> {
+    let source = source.or_else(|| inline(input.source.as_ref())).ok_or_else(needs_source)?;
+    outline::plan(&input.brief, &input.chapters, source)
+}
+
+fn scripted(input: &ScriptInput, source: Option<&str>) -> Result<ScriptPart, Failure> {
+    let source = source.or_else(|| inline(input.plan.source.as_ref())).ok_or_else(needs_source)?;
+    script::write(input, source)
 }
 
 fn inline(source: Option<&TextRef>) -> Option<&str> {

@@ -9,11 +9,8 @@ pub fn chunks(text: &str, max_chars: usize) -> Vec<String> {
     let max_chars = max_chars.max(1);
     let mut rest = text.trim();
     let mut pieces = Vec::new();
-    loop {
-        let length = rest.chars().count();
-        if length <= max_chars {
-            break;
-        }
+    let mut length = rest.chars().count();
+    while length > max_chars {
         let target = length / length.div_ceil(max_chars);
         let cut = best_cut(rest, target, max_chars);
         let (piece, remainder) = rest.split_at(cut);
@@ -22,6 +19,8 @@ pub fn chunks(text: &str, max_chars: usize) -> Vec<String> {
         }
         pieces.push(piece.trim_end().to_owned());
         rest = remainder.trim_start();
+        let gap = remainder[..remainder.len() - rest.len()].chars().count();
+        length = length.saturating_sub(piece.chars().count() + gap);
     }
     if !rest.is_empty() {
         pieces.push(rest.to_owned());

@@ -9,6 +9,9 @@ pub(super) const ADDRESS: &str = "\u{FFFB}";
 /// Stands for code that cannot be read as words. A sentence is not said without it.
 const CODE: &str = "\u{FFFC}";
 
+/// No footnote's mark is longer.
+const MARK_MAX_CHARS: usize = 60;
+
 /// A sentence of fewer words than this is nothing without the address at its end: `See …`
 const LEAST_WORDS: usize = 4;
 
@@ -93,7 +96,11 @@ fn without_footnote_marks(text: &str) -> String {
         let (before, bracket) = rest.split_at(start);
         kept.push_str(before);
         let open = bracket.chars().next().map_or(1, char::len_utf8);
-        let end = bracket.find([']', '］']);
+        let end = bracket
+            .char_indices()
+            .take(MARK_MAX_CHARS)
+            .find(|(_, c)| matches!(c, ']' | '］'))
+            .map(|(at, _)| at);
         let attached = kept.ends_with(|c: char| !c.is_whitespace());
         let mark = end.map(|end| &bracket[open..end]).filter(|mark| is_footnote_mark(mark, attached));
         match (mark, end) {

@@ -85,7 +85,6 @@ const TELLING: &[(&str, &[&str])] = &[
             "보여준다",
             "증명",
             "답은",
-            "때문이다",
             "교훈",
             "결정적",
         ],
@@ -349,7 +348,10 @@ pub(super) fn is_dangling(sentence: &str, language: &str) -> bool {
     let start: String =
         sentence.trim_start_matches(['"', '“', '‘', '\'', '(', '「']).chars().take(24).collect();
     let start = start.to_lowercase();
-    of(LEANING, language).iter().any(|word| start.starts_with(word))
+    // …기 때문이다: the reason for something that was said before.
+    let reason =
+        primary(language) == "ko" && sentence.trim_end_matches(['.', '”', '"']).ends_with("때문이다");
+    reason || of(LEANING, language).iter().any(|word| start.starts_with(word))
 }
 
 fn of(table: &'static [(&str, &'static [&'static str])], language: &str) -> &'static [&'static str] {
@@ -368,5 +370,6 @@ mod tests {
         assert!(telling_cue("In short, it works.", "xx") < 0.1);
         assert!(is_dangling("However, it fell.", "en") && !is_dangling("Tides fell.", "en"));
         assert!(is_dangling("“그러나 아니다.”", "ko") && !is_dangling("이야기가 끝났다.", "ko"));
+        assert!(is_dangling("길이 막혔기 때문이다.", "ko"));
     }
 }

@@ -1,8 +1,5 @@
-use std::time::Duration;
-
 use common::class::Class;
 use common::work::{Brief, ChapterPlan, ChapterRequest, Format, Pace, Pause, Place, Speaker, Turn};
-use futures_util::FutureExt;
 
 use super::*;
 use crate::text::{is_speakable, sections};
@@ -16,22 +13,18 @@ fn brief(language: &str, format: Format, target_minutes: Option<u16>) -> Brief {
     Brief { title: None, topic: None, language: language.into(), format, target_minutes, speakers, pace }
 }
 
-fn call() -> Call {
-    Call { idempotency_key: "key".into(), time_left: Duration::from_secs(60) }
-}
-
 fn outline(source: Option<&str>, brief: Brief, titles: &[&str]) -> Result<OutlineResult, Failure> {
     let chapters =
         titles.iter().map(|title| ChapterRequest { title: (*title).into(), brief: None }).collect();
     let input = OutlineInput { brief, source: source.map(|text| TextRef::Inline(text.into())), chapters };
-    Extractive::new().outline(&input, None, &call()).now_or_never().unwrap()
+    outlined(&input, None)
 }
 
 fn script(mut brief: Brief, title: &str, plan: &ChapterPlan, chapter: u16, chapters: u16) -> Vec<Turn> {
     brief.title = Some(title.into());
     let input =
         ScriptInput { brief, chapter, chapters, plan: plan.clone(), previous_title: None, next_title: None };
-    Extractive::new().script(&input, None, &call()).now_or_never().unwrap().unwrap().turns
+    scripted(&input, None).unwrap().turns
 }
 
 fn text(plan: &ChapterPlan) -> &str {
@@ -246,6 +239,51 @@ fn samples_are_told_whole() {
         for turn in turns {
             assert!(turn.text.chars().count() <= 300 && is_speakable(&turn.text), "{}", turn.text);
         }
+    }
+}
+
+/// Texts that would take hours if anything were done for every pair of their parts. Minutes for all of them, as a bound, would
+/// already be a defect.
+#[test]
+fn hostile_texts_take_no_longer_than_others() {
+    let large = |piece: &str| piece.repeat(100_000 / piece.len());
+    for piece in [
+        "[",
+        "<table><td>",
+        "<a b=\"",
+        "https://a.b ",
+        "a@b.c ",
+        "1/1/",
+        "1-1.",
+        "“a.” ",
+        "»a. ",
+        "\"a.\" ",
+        "A b. ",
+        "x ",
+        "가",
+        "&",
+        "&a;",
+        "**",
+        "> ",
+        "- a\n",
+        "# A\n\nB c d e.\n\n",
+        "Foo 1 is here. ",
+        "<p>a</p>",
+        "<ul><li>",
+        "a\n\n",
+        "1.1.1 ",
+        "$1 ",
+        "`",
+        "``a",
+        "。",
+        "…",
+    ] {
+        let begun = std::time::Instant::now();
+        for source in [large(piece), format!("<html><body>{}", large(piece))] {
+            // What has nothing to say is refused; that is an answer too.
+            let _ = outline(Some(&source), brief("en", Format::Dialogue, Some(30)), &[]);
+        }
+        assert!(begun.elapsed().as_secs() < 60, "{piece}: {:?}", begun.elapsed());
     }
 }
 

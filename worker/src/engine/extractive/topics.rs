@@ -13,12 +13,16 @@ const WINDOW: usize = 3;
 /// shorter than `least`, unless the whole is.
 pub(super) fn shifts(texts: &[&str], sizes: &[f64], most: usize, least: f64) -> Vec<usize> {
     let depths = depths(&vectors(texts.iter().copied()));
+    // Lengths up to each paragraph.
+    let mut before = vec![0.0; texts.len() + 1];
+    for (place, size) in sizes.iter().enumerate().take(texts.len()) {
+        before[place + 1] = before[place] + size;
+    }
+    let total = before[texts.len()];
     let mut gaps: Vec<usize> = (1..texts.len()).collect();
     // Deepest first; of equals the one that divides more evenly.
-    let total: f64 = sizes.iter().sum();
-    let before = |gap: usize| sizes[..gap].iter().sum::<f64>();
-    let evenness = |gap: usize| -(before(gap) - total / 2.0).abs();
-    gaps.sort_by(|a, b| depths[*b].total_cmp(&depths[*a]).then(evenness(*b).total_cmp(&evenness(*a))));
+    let unevenness = |gap: usize| (before[gap] - total / 2.0).abs();
+    gaps.sort_by(|a, b| depths[*b].total_cmp(&depths[*a]).then(unevenness(*a).total_cmp(&unevenness(*b))));
     let mut starts = vec![0];
     for gap in gaps {
         if starts.len() >= most {
@@ -26,7 +30,7 @@ pub(super) fn shifts(texts: &[&str], sizes: &[f64], most: usize, least: f64) -> 
         }
         let previous = starts.iter().copied().filter(|start| *start < gap).max().unwrap_or(0);
         let next = starts.iter().copied().filter(|start| *start > gap).min().unwrap_or(texts.len());
-        let length = |from: usize, to: usize| sizes[from..to].iter().sum::<f64>();
+        let length = |from: usize, to: usize| before[to] - before[from];
         if length(previous, gap) >= least && length(gap, next) >= least && !starts.contains(&gap) {
             starts.push(gap);
         }

@@ -14,34 +14,39 @@ const TOP_LEVEL: &[&str] = &[
 /// With a mark where addresses were. Brackets around nothing but an address go with it.
 pub(super) fn marked(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = next(rest) {
-        let (before, address) = rest.split_at(start);
-        let after = &address[length(address)..];
-        let bracketed = before.ends_with('(') && after.starts_with(')');
-        if bracketed {
+    let mut done = 0;
+    for start in starts(text) {
+        if start < done {
+            continue;
+        }
+        let before = &text[done..start];
+        let end = start + length(&text[start..]);
+        let after = &text[end..];
+        if before.ends_with('(') && after.starts_with(')') {
             let before = before.trim_end_matches('(');
             let hangs = after.len() == 1 || after[1..].starts_with(['.', ',', ';', ':', '!', '?']);
             kept.push_str(if hangs { before.trim_end() } else { before });
-            rest = &after[1..];
+            done = end + 1;
         } else {
             kept.push_str(before);
             kept.push_str(ADDRESS);
-            rest = after;
+            done = end;
         }
     }
-    kept.push_str(rest);
+    kept.push_str(&text[done..]);
     kept
 }
 
-fn next(text: &str) -> Option<usize> {
-    let free = |at: usize| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
-    let prefixed = PREFIXES
-        .iter()
-        .filter_map(|prefix| text.match_indices(prefix).map(|(at, _)| at).find(|at| free(*at)));
-    let person = text.match_indices('@').find_map(|(at, _)| person(text, at));
-    let page = text.match_indices('/').find_map(|(at, _)| page(text, at));
-    prefixed.chain(person).chain(page).min()
+/// Where addresses may begin, in order.
+fn starts(text: &str) -> Vec<usize> {
+    let free = |at: &usize| !text[..*at].ends_with(|c: char| c.is_ascii_alphanumeric());
+    let prefixed =
+        PREFIXES.iter().flat_map(|prefix| text.match_indices(prefix)).map(|(at, _)| at).filter(free);
+    let persons = text.match_indices('@').filter_map(|(at, _)| person(text, at));
+    let pages = text.match_indices('/').filter_map(|(at, _)| page(text, at));
+    let mut starts: Vec<usize> = prefixed.chain(persons).chain(pages).collect();
+    starts.sort_unstable();
+    starts
 }
 
 /// Where `name@host.tld` begins, around an `@`.

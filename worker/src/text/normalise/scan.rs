@@ -1,5 +1,8 @@
 //! Reading numbers and words out of a line of text, whatever the language.
 
+/// No date, number of a phone or version has more groups of digits.
+const MAX_GROUPS: usize = 12;
+
 /// A number as it is written: `1,200.5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Number<'a> {
@@ -75,7 +78,7 @@ pub(super) fn word_ends(after: &str) -> bool {
 pub(super) fn groups<'a>(text: &'a str, separators: &[char]) -> (Vec<&'a str>, usize) {
     let mut found = Vec::new();
     let mut at = 0;
-    loop {
+    while found.len() < MAX_GROUPS {
         let length = digits(&text[at..]);
         if length == 0 {
             break;

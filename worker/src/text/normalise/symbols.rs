@@ -40,6 +40,7 @@ pub(super) fn unified(text: &str) -> Cow<'_, str> {
 /// Without `*`, `_`, `#`, backticks and the like; a bar becomes a pause. White space that this leaves is closed up.
 pub(super) fn without_marks(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
+    let spaced_stops = text.contains(" .") || text.contains(" ,");
     for c in text.chars() {
         match c {
             '*' | '`' | '#' | '^' | '©' | '®' | '™' | '†' | '‡' | '¶' | '•' | '◦' | '\u{FE0F}'
@@ -57,7 +58,7 @@ pub(super) fn without_marks(text: &str) -> String {
             _ if is_pictograph(c) => push_space(&mut kept),
             ' ' => push_space(&mut kept),
             // A mark between a word and its full stop leaves no space before it.
-            ',' | '.' | '!' | '?' if kept.ends_with(' ') && !text.contains(" .") && !text.contains(" ,") => {
+            ',' | '.' | '!' | '?' if kept.ends_with(' ') && !spaced_stops => {
                 kept.pop();
                 kept.push(c);
             }

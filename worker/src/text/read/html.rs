@@ -8,6 +8,9 @@ use super::Reader;
 /// Elements whose content is no text, up to their end.
 const RAW: &[&str] = &["script", "style", "textarea", "title", "xmp", "noembed", "noframes"];
 
+/// A quote that does not end within so many characters never does.
+const TAG_MAX_CHARS: usize = 10_000;
+
 /// A character reference is at most this long: `&CounterClockwiseContourIntegral;`.
 const REFERENCE_MAX: usize = 34;
 
@@ -138,7 +141,7 @@ fn take_tag<'h>(reader: &mut Reader<'_>, tag: &'h str) -> &'h str {
 fn tag_end(tag: &str) -> usize {
     let mut quote = None;
     let mut before = '<';
-    for (at, c) in tag.char_indices().skip(1) {
+    for (at, c) in tag.char_indices().skip(1).take(TAG_MAX_CHARS) {
         match quote {
             Some(open) if c == open => quote = None,
             Some(_) => {}

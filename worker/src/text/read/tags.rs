@@ -115,6 +115,9 @@ const PAGE_WORDS: &[&str] = &[
 /// Elements that a word in `class` or `id` may leave out.
 const JUDGED: &[&str] = &["div", "section", "ul", "ol", "header", "span", "p", "a", "li", "dl", "table"];
 
+/// So much of a table is looked at to tell what it is for.
+const TABLE_MAX_CHARS: usize = 5_000;
+
 /// Where in a page the reader is.
 #[derive(Debug)]
 pub(super) struct State {
@@ -321,8 +324,9 @@ fn is_of_the_page(attributes: &str) -> bool {
 
 /// Old pages and letters lay out their text in tables; a table of data holds no paragraphs.
 fn is_layout(after: &str, attributes: &str) -> bool {
-    let end = after.find("</table").or_else(|| after.find("</TABLE")).unwrap_or(after.len());
-    let inside = &after[..end];
+    let near = after.char_indices().nth(TABLE_MAX_CHARS).map_or(after, |(end, _)| &after[..end]);
+    let end = near.find("</table").or_else(|| near.find("</TABLE")).unwrap_or(near.len());
+    let inside = &near[..end];
     let prose = ["<p>", "<p ", "<h1", "<h2", "<P>"].iter().any(|tag| inside.contains(tag));
     !inside.contains("<th") && (prose || attribute(attributes, "role") == "presentation")
 }

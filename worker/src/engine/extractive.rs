@@ -2,6 +2,7 @@
 //! server, works in any language, and never says what the source does not.
 
 mod cues;
+mod lengths;
 mod outline;
 mod phrases;
 mod script;

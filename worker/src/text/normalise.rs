@@ -40,6 +40,13 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn any_text_can_be_said(text in "(\\PC|[0-9]{1,5}|[-.,:/~%$₩(°²']| |[A-Z]{1,4}|개|km|시|bn|May ){0,24}") {
+            for language in ["ko", "en", "de"] {
+                let _ = spoken(&text, language);
+            }
+        }
+
         /// Whatever is written, no digit and no mark reaches a Korean or an English voice, and words in between stay.
         #[test]
         fn no_digit_is_left(text in "[0-9.,:/~%$₩ a-zA-Z개년월일시만원*_|-]{0,40}") {

@@ -2,8 +2,9 @@
 
 use common::work::{Brief, ChapterPlan, ChapterRequest, OutlineResult, TextRef};
 
+use super::lengths::with_budgets;
 use super::phrases::{Phrases, part_title};
-use super::script::{Scene, ranking, seconds, turns};
+use super::script::Scene;
 use super::{Block, topics};
 use crate::failure::Failure;
 use crate::text::{Section, sections, speakable_units, to_markdown};
@@ -22,17 +23,12 @@ const LEAST_SECONDS: f64 = 20.0;
 /// Paragraphs longer than this hide where the topic shifts when there are few of them.
 const SENTENCES_A_BLOCK: usize = 4;
 
-/// How often a chapter's budget is put right until its length fits.
-const TRIES: usize = 8;
-/// Near enough.
-const TOLERANCE_SECONDS: f64 = 0.5;
-
 /// A chapter that is being put together.
 #[derive(Clone, Debug)]
-struct Part {
-    title: String,
-    brief: String,
-    blocks: Vec<Block>,
+pub(super) struct Part {
+    pub(super) title: String,
+    pub(super) brief: String,
+    pub(super) blocks: Vec<Block>,
     units: f64,
     /// The title is the source's own, and is said wherever the text goes.
     headed: bool,
@@ -65,7 +61,7 @@ pub(super) fn plan(
     Ok(OutlineResult { title, chapters: with_budgets(parts, brief) })
 }
 
-fn target_seconds(brief: &Brief) -> Option<f64> {
+pub(super) fn target_seconds(brief: &Brief) -> Option<f64> {
     brief.target_minutes.map(|minutes| f64::from(minutes) * 60.0)
 }
 
@@ -238,55 +234,6 @@ fn merged(mut parts: Vec<Part>, most: usize) -> Vec<Part> {
     parts
 }
 
-/// The length asked for, shared in proportion. What one chapter is longer or shorter than its share, because sentences are
-/// whole, the next one makes up for. A source that is shorter than the target is told whole.
-fn with_budgets(parts: Vec<Part>, brief: &Brief) -> Vec<ChapterPlan> {
-    let chapters = u16::try_from(parts.len()).unwrap_or(u16::MAX);
-    let whole: Vec<f64> = parts
-        .iter()
-        .enumerate()
-        .map(|(place, part)| {
-            seconds(&turns(&part.scene(brief, place, chapters), &part.blocks, None, 0), brief)
-        })
-        .collect();
-    let total: f64 = whole.iter().sum();
-    let share = target_seconds(brief).filter(|target| *target < total).map(|target| target / total);
-    let mut carried = 0.0;
-    let mut plans = Vec::new();
-    for (place, part) in parts.into_iter().enumerate() {
-        let mut budget = 0;
-        if let Some(share) = share {
-            let aim = whole[place] * share + carried;
-            let lasts;
-            (budget, lasts) = fitted(&part.scene(brief, place, chapters), &part.blocks, aim);
-            carried = aim - lasts;
-        }
-        let source = Some(part.text(&brief.language));
-        plans.push(ChapterPlan { budget, source, title: part.title, brief: part.brief });
-    }
-    plans
-}
-
-/// The budget with which the chapter's script lasts as nearly as can be `aim` seconds, and how long that is.
-fn fitted(scene: &Scene<'_>, blocks: &[Block], aim: f64) -> (u32, f64) {
-    let ranking = ranking(scene, blocks);
-    let units_a_second = f64::from(scene.brief.pace.rate(&scene.brief.language)) / 60.0;
-    let mut budget = (aim * units_a_second).max(1.0);
-    let mut best = (1, f64::INFINITY);
-    for _ in 0..TRIES {
-        let asked = budget.round().max(1.0) as u32;
-        let lasts = seconds(&turns(scene, blocks, Some(&ranking), asked), scene.brief);
-        if (lasts - aim).abs() < (best.1 - aim).abs() {
-            best = (asked, lasts);
-        }
-        if (lasts - aim).abs() <= TOLERANCE_SECONDS {
-            break;
-        }
-        budget = (budget + (aim - lasts) * units_a_second).max(1.0);
-    }
-    best
-}
-
 fn units(block: &Block, language: &str) -> f64 {
     let heading = block.heading.iter();
     heading.chain(&block.sentences).map(|sentence| speakable_units(sentence, language)).sum()
@@ -311,11 +258,11 @@ impl Part {
         self.blocks
     }
 
-    fn scene<'a>(&'a self, brief: &'a Brief, place: usize, chapters: u16) -> Scene<'a> {
+    pub(super) fn scene<'a>(&'a self, brief: &'a Brief, place: usize, chapters: u16) -> Scene<'a> {
         Scene { brief, chapter: u16::try_from(place).unwrap_or(u16::MAX), chapters, title: &self.title }
     }
 
-    fn text(&self, language: &str) -> TextRef {
+    pub(super) fn text(&self, language: &str) -> TextRef {
         let paragraphs: Vec<_> =
             self.blocks.iter().map(|block| (block.heading.as_deref(), &block.sentences)).collect();
         TextRef::Inline(to_markdown(&paragraphs, language))

@@ -110,7 +110,7 @@ pub(super) fn range_end<'a>(after: &'a str, marks: &[char]) -> Option<(Number<'a
     let length = after.len() - rest.len() + end.length;
     // `3-4-5` and `3-4.5.6` are no ranges.
     let closed = !after[length..].starts_with(|c: char| marks.contains(&c) && c != '~')
-        && !after[length..].strip_prefix('.').is_some_and(|more| digits(more) > 0);
+        && after[length..].strip_prefix('.').is_none_or(|more| digits(more) == 0);
     (closed && (rest.len() == trimmed.len() - mark.len_utf8()) == (trimmed.len() == after.len()))
         .then_some((end, length))
 }

@@ -166,6 +166,21 @@ fn pieces_of_pages_and_broken_pages() {
     }
 }
 
+proptest::proptest! {
+    /// Nothing that comes from outside breaks the reader, and none of a page's marks is read.
+    #[test]
+    fn any_source_is_read(pieces in proptest::collection::vec("(\\PC{0,3}|</?(p|nav|li|ul|a|sup|code|table|td|h2|script|q|br|header)( [a-z]{1,5}=.?)?/?>?|&#?[a-z0-9]{1,4};?|<!--|-->|[\\[\\]()*`|#>\\n@:/.]|https://|www\\.)", 0..40)) {
+        let source = pieces.concat();
+        for source in [source.clone(), format!("<html><body>{source}")] {
+            for section in sections(&source, "en") {
+                for sentence in section.paragraphs.iter().flatten() {
+                    proptest::prop_assert!(is_speakable(sentence) && !sentence.contains(['\u{FFFB}', '\u{FFFC}', '\n']), "{:?}", sentence);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn list_items_become_sentences() {
     check(

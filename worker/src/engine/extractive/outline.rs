@@ -1,6 +1,6 @@
 //! Chapters: from headings, from the titles that the request names, or from shifts of topic.
 
-use common::work::{Brief, ChapterPlan, ChapterRequest, OutlineResult, TextRef};
+use common::work::{Brief, ChapterRequest, OutlineResult, TextRef};
 
 use super::lengths::with_budgets;
 use super::phrases::{Phrases, part_title};

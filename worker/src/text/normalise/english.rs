@@ -30,7 +30,7 @@ pub(super) fn spoken(text: &str) -> String {
             '\'' | '’' => short_decade(before, first, rest),
             '½' | '¼' | '¾' | '⅓' | '⅔' => Some((first.len_utf8(), vulgar(before, first))),
             '-' | '+' | '~' | '≈' | '±' | '<' | '>' | '≥' | '≤' | '×' | '÷' | '=' | '&' | '@' | '/' | '°'
-            | '%' | '§' | '→' => symbol(before, first, rest),
+            | '%' | '§' | '→' | '²' | '³' | '^' => symbol(before, first, rest),
             _ if first.is_ascii_alphabetic() && at_word(before) => {
                 month_and_day(rest).or_else(|| letters::word(before, rest))
             }
@@ -264,6 +264,9 @@ fn symbol(before: &str, mark: char, rest: &str) -> Said {
         '≥' => "at least ",
         '≤' => "at most ",
         '×' => " times ",
+        '²' => " squared",
+        '³' => " cubed",
+        '^' if number_follows => " to the power of ",
         '÷' => " divided by ",
         '=' => " equals ",
         '&' => " and ",

@@ -30,7 +30,7 @@ pub(super) fn spoken(text: &str) -> String {
             '½' | '¼' | '¾' | '⅓' | '⅔' => {
                 Some((first.len_utf8(), numerals::vulgar(first).to_owned()))
             }
-            '×' | '÷' | '=' | '&' | '/' | '°' | '%' | '@' | '·' | '≥' | '≤' => {
+            '×' | '÷' | '=' | '&' | '/' | '°' | '%' | '@' | '·' | '≥' | '≤' | '²' | '³' | '^' => {
                 symbol(before, first, rest)
             }
             _ if first.is_ascii_alphabetic() && at_word(before) => letters::word(rest),
@@ -264,6 +264,12 @@ fn symbol(before: &str, mark: char, rest: &str) -> Said {
         && after.trim_start().starts_with(|c: char| c.is_ascii_digit());
     let name = match mark {
         '×' => " 곱하기 ",
+        '²' => " 제곱",
+        '³' => " 세제곱",
+        '^' if between_numbers => {
+            let power = number(after)?;
+            return Some((1 + power.length, format!("의 {} 제곱", decimal(&power))));
+        }
         '÷' => " 나누기 ",
         '=' => " 는 ",
         '&' => " 앤드 ",

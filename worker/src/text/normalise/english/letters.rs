@@ -75,7 +75,10 @@ const SHORT: &[(&str, &str, bool)] = &[
 
 /// The word with which `rest` begins, where it is not to be read as written.
 pub(super) fn word(before: &str, rest: &str) -> Option<(usize, String)> {
-    short(before, rest).or_else(|| version(rest)).or_else(|| acronym(before, rest))
+    short(before, rest)
+        .or_else(|| roman(before, rest))
+        .or_else(|| version(rest))
+        .or_else(|| acronym(before, rest))
 }
 
 fn short(before: &str, rest: &str) -> Option<(usize, String)> {
@@ -103,6 +106,41 @@ fn short(before: &str, rest: &str) -> Option<(usize, String)> {
 fn version(rest: &str) -> Option<(usize, String)> {
     let after = rest.strip_prefix(['v', 'V'])?;
     (digits(after) > 0).then(|| (1, "version ".to_owned()))
+}
+
+/// `World War II`, `Henry VIII`. One letter alone can be anything.
+fn roman(before: &str, rest: &str) -> Option<(usize, String)> {
+    const NUMERALS: [(&str, u64); 13] = [
+        ("II", 2),
+        ("III", 3),
+        ("IV", 4),
+        ("VI", 6),
+        ("VII", 7),
+        ("VIII", 8),
+        ("IX", 9),
+        ("XI", 11),
+        ("XII", 12),
+        ("XIII", 13),
+        ("XIV", 14),
+        ("XV", 15),
+        ("XVI", 16),
+    ];
+    const NUMBERED: [&str; 14] = [
+        "War", "Part", "Chapter", "Act", "Volume", "Type", "Phase", "Stage", "Book", "Title", "Class",
+        "Mark", "Section", "Bowl",
+    ];
+    let length = capitals(rest);
+    let (_, value) = NUMERALS.iter().find(|(written, _)| *written == &rest[..length])?;
+    let previous = before.strip_suffix(' ')?.rsplit(|c: char| !c.is_alphabetic()).next()?;
+    if !word_ends(&rest[length..]) || !previous.starts_with(char::is_uppercase) {
+        return None;
+    }
+    let said = if NUMBERED.contains(&previous) {
+        cardinal(*value)
+    } else {
+        format!("the {}", super::numerals::ordinal(*value))
+    };
+    Some((length, said))
 }
 
 fn acronym(before: &str, rest: &str) -> Option<(usize, String)> {

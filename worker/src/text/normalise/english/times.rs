@@ -83,14 +83,18 @@ pub(super) fn clock(rest: &str) -> Said {
     Some((length, said))
 }
 
-fn month(word: &str) -> Option<usize> {
+/// The month with which `word` begins, and the bytes it takes: its name, or its first letters with a full stop.
+fn month(word: &str) -> Option<(usize, &'static str)> {
     let length = word.bytes().take_while(u8::is_ascii_alphabetic).count();
-    MONTHS.iter().any(|month| *month == &word[..length]).then_some(length)
+    let (name, after) = word.split_at(length);
+    let short = (3..=4).contains(&length) && after.starts_with('.');
+    let known = MONTHS.iter().find(|month| **month == name || short && month.starts_with(name))?;
+    Some((length + usize::from(short && *known != name), known))
 }
 
 /// `November 23`, `November 23rd, 2026`; the year follows by itself.
 pub(super) fn month_and_day(rest: &str) -> Said {
-    let length = month(rest)?;
+    let (length, name) = month(rest)?;
     let after = rest[length..].strip_prefix(' ')?;
     let day = digits(after);
     let value: u64 = after[..day].parse().ok().filter(|day| (1..=31).contains(day))?;
@@ -99,15 +103,14 @@ pub(super) fn month_and_day(rest: &str) -> Said {
     let suffix = if ["st", "nd", "rd", "th"].iter().any(|s| tail.starts_with(s)) { 2 } else { 0 };
     let goes_on = tail.strip_prefix([',', '.', ':', '-', '–', '/']).is_some_and(|more| digits(more) > 0);
     let plain = (suffix > 0 || word_ends(tail)) && !goes_on && !tail.starts_with('%');
-    plain.then(|| (length + 1 + day + suffix, format!("{} {}", &rest[..length], ordinal(value))))
+    plain.then(|| (length + 1 + day + suffix, format!("{name} {}", ordinal(value))))
 }
 
 /// `23 November 2026`
 pub(super) fn day_and_month(rest: &str) -> Said {
     let day = digits(rest);
     let value: u64 = rest[..day].parse().ok().filter(|day| (1..=31).contains(day))?;
-    let length = month(rest[day..].strip_prefix(' ')?)?;
-    let name = &rest[day + 1..day + 1 + length];
+    let (length, name) = month(rest[day..].strip_prefix(' ')?)?;
     // `5 May have` is none: the year decides where the name is a word too.
     if name == "May" && digits(rest[day + 1 + length..].trim_start()) != 4 {
         return None;

@@ -7,7 +7,10 @@ use super::{is_unspaced, separator};
 /// Stands for an address. A sentence can lose one at its end, but not in its middle.
 pub(super) const ADDRESS: &str = "\u{FFFB}";
 /// Stands for code that cannot be read as words. A sentence is not said without it.
-const CODE: &str = "\u{FFFC}";
+pub(super) const CODE: &str = "\u{FFFC}";
+
+/// What is longer between two dollar signs is prose about prices.
+const FORMULA_MAX_CHARS: usize = 120;
 
 /// No footnote's mark is longer.
 const MARK_MAX_CHARS: usize = 60;
@@ -20,7 +23,8 @@ pub(super) fn clean(text: &str) -> String {
     let decoded = super::read::decoded(text);
     let without_marks = without_footnote_marks(&decoded);
     let without_raised = without_raised_marks(&without_marks);
-    let without_addresses = addresses::marked(&without_raised);
+    let without_formulas = without_formulas(&without_raised);
+    let without_addresses = addresses::marked(&without_formulas);
     one_line(&without_addresses)
 }
 
@@ -153,6 +157,30 @@ fn is_footnote_mark(mark: &str, attached: bool) -> bool {
     numbered || lettered || named || WORDS.contains(&mark.trim().to_lowercase().as_str())
 }
 
+/// `$x^2 + y^2$`: with a mark of ours in its place. `$5` and `$6` are prices.
+fn without_formulas(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('$') {
+        let (before, formula) = rest.split_at(start);
+        kept.push_str(before);
+        let inside = formula[1..].char_indices().take(FORMULA_MAX_CHARS).find(|(_, c)| *c == '$');
+        let inside = inside.map(|(end, _)| &formula[1..=end]);
+        match inside.filter(|inside| inside.contains(['\\', '^', '_', '=']) && inside.trim() == *inside) {
+            Some(inside) => {
+                kept.push_str(CODE);
+                rest = &formula[inside.len() + 2..];
+            }
+            None => {
+                kept.push('$');
+                rest = &formula[1..];
+            }
+        }
+    }
+    kept.push_str(rest);
+    kept
+}
+
 /// Raised digits after a word, daggers, and an asterisk at a word. `m²` and `10³` are no notes.
 fn without_raised_marks(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
@@ -213,6 +241,8 @@ mod tests {
         check("The project (https://example.org/x_(y)) began late.", Some("The project began late."));
         check("Write to tides@example.org and ask.", None);
         check(&format!("Call {} to begin.", code("f(x)")), None);
+        check("The sum $x^2 + y = 5$ is known.", None);
+        check("It cost $5 then and $6 now = more.", Some("It cost $5 then and $6 now = more."));
         check(&format!("Call {} to begin.", code("start_now")), Some("Call start now to begin."));
     }
 }

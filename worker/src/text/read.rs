@@ -179,6 +179,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// `For example:` above code or a table that is left out announces nothing.
+    fn drop_announcement(&mut self) {
+        let Some(paragraphs) = self.sections.last_mut().map(|section| &mut section.paragraphs) else {
+            return;
+        };
+        if let Some(paragraph) = paragraphs.last_mut()
+            && paragraph.last().is_some_and(|sentence| sentence.ends_with([':', '：']))
+        {
+            paragraph.pop();
+            if paragraph.is_empty() {
+                paragraphs.pop();
+            }
+        }
+    }
+
     fn section(&mut self) -> &mut Section {
         if self.sections.is_empty() {
             self.sections.push(Section::default());

@@ -40,6 +40,8 @@ impl MarkdownReader<'_> {
                 if matches!(tag, Tag::Link { .. }) {
                     self.in_bare_link = true;
                     self.reader.push(ADDRESS);
+                } else if matches!(tag, Tag::CodeBlock(_) | Tag::Table(_)) {
+                    self.reader.drop_announcement();
                 }
                 self.skipped += 1;
             }

@@ -1,6 +1,6 @@
 //! What HTML's elements mean to a reader: blocks, lists, headings, and what is no text at all.
 
-use super::super::clean::{code, superscript};
+use super::super::clean::{CODE, code, superscript};
 use super::Reader;
 
 /// Never read, whatever stands inside.
@@ -183,6 +183,11 @@ impl Reader<'_> {
         {
             if is_block(name) {
                 self.end_block();
+            }
+            match name {
+                "pre" | "table" => self.drop_announcement(),
+                "math" => self.push(CODE),
+                _ => {}
             }
             self.html.skipping = Some((name.to_owned(), 1));
             return;

@@ -46,6 +46,10 @@ fn marks_are_not_spoken() {
     check("Fish &amp; chips<br>and <b>peas</b>.", &["0: Fish & chips and peas."]);
     check("<div>\n<h2>Head</h2><p>One.</p><p>Two.</p></div>", &["## Head", "0: One.", "1: Two."]);
     check("**Hm.**\n\n***\n\n…\n\nYes.", &["0: Hm.", "1: Yes."]);
+    check(
+        "This works. Like so:\n\n    code\n\nAnd:\n\n| a |\n|---|\n| 1 |\n\nEnd.",
+        &["0: This works.", "1: End."],
+    );
     check("2 * 3 * 4 is snake_case_word.", &["0: 2 * 3 * 4 is snake_case_word."]);
     check("> Quoted. Twice.\n\nPlain.", &["0: Quoted.", "0: Twice.", "1: Plain."]);
 }

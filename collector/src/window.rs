@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// Tickets in a lane even when no worker is known.
 const LEAST: u32 = 8;
 /// A lane must last until the dispatcher has looked again: the measured time of a commit and a publish, with room to spare.
-const REFILL: Duration = Duration::from_millis(250);
+const REFILL: Duration = Duration::from_millis(500);
 /// Weight of the past in the running rate, for each observation.
 const MEMORY: f64 = 0.8;
 /// A worker that was not heard of for this long is gone.
@@ -177,9 +177,9 @@ mod tests {
         assert_eq!(window.room(Kind::Tts, Lane::Normal), 0);
         window.settled(Kind::Tts, Lane::Normal, 1000);
         window.observe(start + Duration::from_secs(1));
-        assert_eq!(window.room(Kind::Tts, Lane::Normal), 300);
+        assert_eq!(window.room(Kind::Tts, Lane::Normal), 550);
         window.forget_silent_workers(start + Duration::from_secs(16));
-        assert_eq!(window.room(Kind::Tts, Lane::Normal), LEAST + 250);
+        assert_eq!(window.room(Kind::Tts, Lane::Normal), LEAST + 500);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod audio;
 mod engine;
 mod engines;
 mod fleet;
+mod rates;
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ pub use audio::{Audio, Pauses};
 pub use engine::{AudioFormat, Engine, EngineType, InputUnit};
 pub use engines::{Defaults, Engines};
 pub use fleet::{Blobs, Broker, Cache, Collector, Database, Policy, Producer, Telemetry, Worker};
+pub use rates::usual_rate;
 
 /// Everything a role can be told.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -166,6 +168,27 @@ mod tests {
         ];
         let config = from_env(&given).unwrap();
         assert_eq!(config.engines.get("espeak").unwrap().voices, Vec::<String>::new());
+    }
+
+    #[test]
+    fn rates_of_speech_are_settings() {
+        let config = from_env(&[
+            ("PODFLEET__ENGINES__VOICE__TYPE", "openai"),
+            ("PODFLEET__ENGINES__VOICE__KINDS", "tts"),
+            ("PODFLEET__ENGINES__VOICE__URL", "http://127.0.0.1:1"),
+            ("PODFLEET__ENGINES__VOICE__RATES__KO", "250"),
+        ])
+        .unwrap();
+        let voice = config.engines.get("voice").unwrap();
+        assert_eq!((voice.rate("ko-KR"), voice.rate("en-GB"), voice.rate("xx")), (250, 175, 150));
+        assert_eq!(config.engines.get("espeak").unwrap().rate("ko"), 317);
+        let error = from_env(&[
+            ("PODFLEET__ENGINES__NOOP__TYPE", "noop"),
+            ("PODFLEET__ENGINES__NOOP__KINDS", "tts"),
+            ("PODFLEET__ENGINES__NOOP__RATES__EN", "0"),
+        ])
+        .unwrap_err();
+        assert!(format!("{error:#}").contains("engines.noop.rates.en is 0"), "{error:#}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod class;
 pub mod config;
 pub mod crash;
+mod language;
 pub mod plan;
 pub mod policy;
 #[cfg(feature = "private-servers")]

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Engine};
+pub use crate::language::detect_language;
 use crate::topology::Lane;
-use crate::work::{Brief, ChapterRequest, Format, Kind, Speaker};
+use crate::work::{Brief, ChapterRequest, Format, Kind, Pace, Speaker};
 
 /// Longest source text, in bytes.
 pub const MAX_SOURCE_BYTES: usize = 1_000_000;
@@ -205,6 +206,7 @@ fn check(
         check_speech(&engines, [outline, script, tts], &request, &language, &mut faults);
         if faults.is_empty() {
             let speakers = speakers(&request, format, tts);
+            let pace = Pace { per_minute: tts.rate(&language), pauses: config.audio.pauses.clone() };
             let expected_work = expected_work(&request);
             let brief = Brief {
                 title: request.title.clone(),
@@ -213,6 +215,7 @@ fn check(
                 format,
                 target_minutes: request.target_minutes,
                 speakers,
+                pace,
             };
             let lane = request.priority.unwrap_or_default().lane();
             let hash = hash(&request);
@@ -360,58 +363,6 @@ fn check_language(request: &PodcastRequest, faults: &mut Vec<Fault>) -> String {
         ));
     }
     tag.clone()
-}
-
-/// By the script of the letters first, which decides for Korean, Japanese and Chinese however short the text is.
-pub fn detect_language(text: &str) -> &'static str {
-    let sample = || text.chars().filter(|c| c.is_alphabetic()).take(4_000);
-    let count = |low: char, high: char| sample().filter(|c| (low..=high).contains(c)).count();
-    let letters = sample().count().max(1);
-    if count('\u{AC00}', '\u{D7A3}') * 4 > letters {
-        return "ko";
-    }
-    if count('\u{3040}', '\u{30FF}') * 8 > letters {
-        return "ja";
-    }
-    if count('\u{4E00}', '\u{9FFF}') * 3 > letters {
-        return "zh";
-    }
-    let end = text.char_indices().nth(4_000).map_or(text.len(), |(end, _)| end);
-    // A few words can be of many languages: a guess would refuse them for a language that nobody asked for.
-    match whatlang::detect(&text[..end]) {
-        Some(found) if found.is_reliable() => two_letters(found.lang()),
-        _ => "en",
-    }
-}
-
-fn two_letters(lang: whatlang::Lang) -> &'static str {
-    use whatlang::Lang;
-    match lang {
-        Lang::Deu => "de",
-        Lang::Fra => "fr",
-        Lang::Spa => "es",
-        Lang::Ita => "it",
-        Lang::Por => "pt",
-        Lang::Nld => "nl",
-        Lang::Pol => "pl",
-        Lang::Swe => "sv",
-        Lang::Dan => "da",
-        Lang::Nob => "nb",
-        Lang::Fin => "fi",
-        Lang::Ces => "cs",
-        Lang::Hun => "hu",
-        Lang::Ron => "ro",
-        Lang::Ell => "el",
-        Lang::Tur => "tr",
-        Lang::Rus => "ru",
-        Lang::Ukr => "uk",
-        Lang::Ind => "id",
-        Lang::Vie => "vi",
-        Lang::Kor => "ko",
-        Lang::Jpn => "ja",
-        Lang::Cmn => "zh",
-        _ => "en",
-    }
 }
 
 fn check_writer(

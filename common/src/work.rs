@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Pauses;
+
 /// The five kinds of task, in the order in which a podcast meets them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,6 +92,25 @@ pub struct Brief {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_minutes: Option<u16>,
     pub speakers: Vec<Speaker>,
+    /// How long words take, for the length asked for.
+    #[serde(default)]
+    pub pace: Pace,
+}
+
+/// How fast the podcast's speech engine speaks its language and how long the silences are, as configured when it was accepted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pace {
+    /// Words a minute (syllables in Korean, characters where words are not spaced), silences not counted. 0: not known.
+    pub per_minute: u32,
+    pub pauses: Pauses,
+}
+
+impl Pace {
+    /// Units a minute: as configured, else what is usual in the language. Never 0.
+    pub fn rate(&self, language: &str) -> u32 {
+        if self.per_minute > 0 { self.per_minute } else { crate::config::usual_rate(language) }
+    }
 }
 
 /// A chapter that the request asks for by name.
@@ -124,7 +145,8 @@ pub struct ChapterPlan {
     pub brief: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<TextRef>,
-    /// How much of the episode's length is this chapter's, in words (syllables where words are not spaced). 0: all of it.
+    /// How much this chapter may say, in words (syllables in Korean, characters where words are not spaced): its share of the
+    /// length asked for, silences already taken off. 0: all of its source.
     #[serde(default)]
     pub budget: u32,
 }
@@ -166,6 +188,29 @@ pub struct Turn {
     pub text: String,
     #[serde(default)]
     pub pause: Pause,
+    #[serde(default, skip_serializing_if = "Place::is_body")]
+    pub place: Place,
+}
+
+/// What a turn is in its episode. Everything but the body may be the writer's own words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// What the episode is about; of the built-in writer, the source's own sentences.
+    #[default]
+    Body,
+    /// Welcomes, and says what comes.
+    Opening,
+    /// Leads into a chapter.
+    Transition,
+    /// Ends the episode.
+    Closing,
+}
+
+impl Place {
+    fn is_body(&self) -> bool {
+        *self == Place::Body
+    }
 }
 
 /// One part of a script. A script streams its turns: parts count from 0 and the outcome of the last one is `final`.

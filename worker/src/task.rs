@@ -25,9 +25,14 @@ use crate::engine::{Bill, Call};
 use crate::failure::Failure;
 use crate::task::parts::PartSink;
 
-/// Which rules read and write text: a part of the name of every result that depends on them.
+/// How numbers and marks are said: a part of the name of recorded speech.
 fn text_revision() -> String {
     format!("text {}", crate::text::normalise::VERSION)
+}
+
+/// Which rules read a source and write from it: a part of the name of every outline and script.
+fn writing_revision() -> String {
+    format!("{} writer {}", text_revision(), crate::engine::extractive::VERSION)
 }
 
 /// What a task came to.
@@ -84,7 +89,7 @@ fn pace(env: &Env, brief: &Brief) -> Pace {
     let engine = &env.config.defaults.tts;
     let voice = |voice: &str| VoiceName::new(&env.config, engine, voice, &brief.language);
     let voices = brief.speakers.iter().map(|speaker| voice(&speaker.voice)).collect();
-    Pace::of(env.measured.clone(), voices, env.config.audio.pauses.turn_ms)
+    Pace::of(env.measured.clone(), voices, brief.pace.pauses.turn_ms)
 }
 
 /// The ticket's engine, and then its fallbacks in order, until one succeeds. Only what another engine may do better is

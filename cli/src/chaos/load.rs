@@ -94,13 +94,13 @@ impl Application {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let key = format!("chaos-{number}");
             let body = article(number);
-            let over_amqp = number % 4 == 0;
+            let over_amqp = number.is_multiple_of(4);
             let id = if over_amqp {
                 self.submit_over_amqp(&key, &body).await?
             } else {
                 self.submit_over_http(&key, &body).await?
             };
-            let cancelled = number % 17 == 0 && self.cancel(id).await;
+            let cancelled = number.is_multiple_of(17) && self.cancel(id).await;
             submitted.push(Submitted { key, id, cancelled });
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

@@ -69,15 +69,18 @@ impl World {
         };
         world.environment = world.variables();
         for (role, count) in MEMBERS {
-            for number in 0..count {
-                let own = match role {
-                    "producer" => {
-                        vec![("PODFLEET__PRODUCER__BIND".to_owned(), format!("127.0.0.1:{}", ports[number]))]
-                    }
-                    _ => Vec::new(),
-                };
-                world.members.push(Member { role, name: format!("{role}-{}", number + 1), own, child: None });
+            for number in 1..=count {
+                world.members.push(Member {
+                    role,
+                    name: format!("{role}-{number}"),
+                    own: Vec::new(),
+                    child: None,
+                });
             }
+        }
+        let producers = world.members.iter_mut().filter(|member| member.role == "producer");
+        for (producer, port) in producers.zip(ports) {
+            producer.own.push(("PODFLEET__PRODUCER__BIND".into(), format!("127.0.0.1:{port}")));
         }
         world.respawn(None).await?;
         world.until_ready().await?;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::ensure;
-use loadtest::providers::{Ledger, Provider, Settings};
-use serde_json::json;
+use anyhow::{Context, ensure};
+use loadtest::providers::{Ledger, Misbehaviour, Provider, Rule, Settings};
+use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, Servers, Setup};
 
@@ -34,7 +34,7 @@ async fn spoken(
 fn keys(ledger: &Ledger) -> Vec<Vec<String>> {
     let mut keys: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for call in &ledger.calls {
-        keys.entry(&call.input_hash).or_default().extend(call.idempotency_key.clone());
+        keys.entry(&call.text_hash).or_default().extend(call.idempotency_key.clone());
     }
     keys.into_values().collect()
 }
@@ -52,6 +52,31 @@ pub(crate) async fn the_idempotency_key_changes_after_a_definite_failure_alone(
     ensure!(stalled.iter().any(|keys| keys.len() > 1), "{stalled:?}");
     ensure!(stalled.iter().all(|keys| different(keys) == 1), "one key through all timeouts: {stalled:?}");
     Ok(())
+}
+
+/// A replay begins a new budget of failures, and what was answered before stays answered.
+pub(crate) async fn a_replay_asks_under_a_key_of_its_own(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let faults = Rule::new(Misbehaviour::ServerError).on("goes on for a while").times(2);
+    let provider = Provider::start(Settings::default().rule(faults)).await?;
+    let setup = Setup::default()
+        .with_speech_server(&provider.url())
+        .with("POLICY__BASE_MS", 50)
+        .with("POLICY__MAX_FAILURES", 2);
+    let fleet = Fleet::start(servers, "replayed-key", setup).await?;
+    let id = fleet.submit(&json!({"source": {"text": ONE_SENTENCE}, "format": "monologue"})).await?;
+    ensure!(fleet.ended(&id).await?["state"] == "failed");
+    let letters: Value = fleet.get(&format!("/v1/dead-letters?podcast={id}")).await?.json().await?;
+    let letter = letters["dead_letters"][0]["id"].as_str().with_context(|| format!("{letters:#}"))?;
+    let path = format!("{}/v1/dead-letters/{letter}/replay", fleet.api);
+    let wish = json!({"reason": "the engine is repaired"});
+    fleet.http.post(path).json(&wish).send().await?.error_for_status()?;
+    fleet.completed(&id).await?;
+    let asked = keys(&provider.ledger());
+    let again: Vec<_> = asked.iter().filter(|keys| keys.len() > 1).collect();
+    ensure!(again.len() == 1 && again[0].len() == 3, "two failures and a replay: {asked:?}");
+    ensure!(again[0].iter().collect::<BTreeSet<_>>().len() == 3, "a key for each: {asked:?}");
+    fleet.at_rest().await?;
+    fleet.stop().await
 }
 
 /// All of it is said, once, and paid in the engine's own unit.

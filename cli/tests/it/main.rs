@@ -16,6 +16,7 @@ mod providers;
 mod replay;
 mod scale;
 mod spine;
+mod writer;
 mod writing;
 
 use std::process::ExitCode;
@@ -64,9 +65,15 @@ const TESTS: &[(&str, Test)] = &[
     ("faults::throttled_speech_is_retried_and_paid_once", |s| {
         Box::pin(faults::throttled_speech_is_retried_and_paid_once(s))
     }),
+    ("writer::six_texts_last_as_long_as_asked_for", |s| {
+        Box::pin(writer::six_texts_last_as_long_as_asked_for(s))
+    }),
     ("live::events_resume_where_they_broke_off", |s| Box::pin(live::events_resume_where_they_broke_off(s))),
     ("live::health_and_metrics_answer", |s| Box::pin(live::health_and_metrics_answer(s))),
     ("providers::the_table_for_speech_is_true", |s| Box::pin(providers::the_table_for_speech_is_true(s))),
+    ("providers::the_tables_for_writing_are_true", |s| {
+        Box::pin(providers::the_tables_for_writing_are_true(s))
+    }),
     ("providers::the_command_serves_until_it_is_told_to_leave", |s| {
         Box::pin(providers::the_command_serves_until_it_is_told_to_leave(s))
     }),
@@ -100,6 +107,9 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("asking::the_idempotency_key_changes_after_a_definite_failure_alone", |s| {
         Box::pin(asking::the_idempotency_key_changes_after_a_definite_failure_alone(s))
+    }),
+    ("asking::a_replay_asks_under_a_key_of_its_own", |s| {
+        Box::pin(asking::a_replay_asks_under_a_key_of_its_own(s))
     }),
     ("asking::a_long_segment_is_spoken_in_pieces", |s| {
         Box::pin(asking::a_long_segment_is_spoken_in_pieces(s))

@@ -1,18 +1,16 @@
 //! Providers that misbehave: what `docs/providers.md` says of each is what the fleet does, and the command that runs them.
 
+mod case;
 mod course;
 mod document;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use common::class::Class;
-use common::config::{Engines, Policy};
-use jiff::Timestamp;
-use loadtest::providers::{Endpoint, Misbehaviour, Provider, Rule, Settings};
+use common::config::Policy;
+use loadtest::providers::{Endpoint, Length, Misbehaviour, Provider, Settings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -20,188 +18,137 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::fleet::{Fleet, PATIENCE, Servers, Setup};
-use course::{Course, course};
-use document::{Row, says};
+use case::{Case, Stage};
+use document::Row;
 
-/// Shorter than the shortest wait for an engine that cannot work.
-const DEADLINE_S: u64 = 25;
-/// Long enough for a busy machine.
-const TIMEOUT_MS: u64 = 10_000;
-/// What the provider asks for when it throttles.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Of a whole call, until its answer begins, and from one piece of it to the next. What is long is long enough for a busy machine.
+const TIMEOUT_MS: u64 = 30_000;
+const FIRST_BYTE_TIMEOUT_MS: u64 = 8000;
+const IDLE_TIMEOUT_MS: u64 = 8000;
 
 /// The shipped policy, hurried.
 fn hurried() -> Policy {
     Policy { base_ms: 50, max_failures: 3, max_throttles: 3, ..Policy::default() }
 }
 
-/// A podcast of which one piece of work meets a misbehaviour.
-struct Case {
-    row: Row,
-    class: Class,
-    /// The word that the rule looks for.
-    marker: String,
-    /// It is met once, or by every call.
-    once: bool,
-    podcast: String,
-}
-
-/// An attempt as the database has it.
-struct Attempt {
-    class: String,
-    started_at: Timestamp,
-    finished_at: Timestamp,
-}
-
-pub(crate) async fn the_table_for_speech_is_true(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    let rows = document::rows("Speech", Endpoint::Speech)?;
-    check_against_the_shipped_policy(&rows)?;
-    let provider = Provider::start(Settings::default()).await?;
-    let setup = Setup::default()
+fn setup(provider: &Provider) -> Setup {
+    Setup::default()
         .with_speech_server(&provider.url())
         .with("ENGINES__TONES__TIMEOUT_MS", TIMEOUT_MS)
+        .with("ENGINES__TONES__FIRST_BYTE_TIMEOUT_MS", FIRST_BYTE_TIMEOUT_MS)
+        .with("ENGINES__TONES__IDLE_TIMEOUT_MS", IDLE_TIMEOUT_MS)
         .with("ENGINES__TONES__CONCURRENCY", 64)
         .with("WORKER__CONCURRENCY", 64)
         .with("POLICY__BASE_MS", hurried().base_ms)
         .with("POLICY__MAX_FAILURES", hurried().max_failures)
-        .with("POLICY__MAX_THROTTLES", hurried().max_throttles);
-    let fleet = Fleet::start(servers, "providers", setup).await?;
+        .with("POLICY__MAX_THROTTLES", hurried().max_throttles)
+}
+
+pub(crate) async fn the_table_for_speech_is_true(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let rows = document::rows("Speech", Endpoint::Speech)?;
+    document::check(&rows, Stage::Speech)?;
+    let provider = Provider::start(Settings::default()).await?;
+    let fleet = Fleet::start(servers, "providers", setup(&provider)).await?;
     let mut cases = Vec::new();
-    for (number, row) in rows.into_iter().enumerate() {
-        cases.extend(submit(&fleet, &provider, number, row).await?);
-    }
-    let mut wrong = Vec::new();
-    for case in &cases {
-        let ended = fleet.ended(&case.podcast).await?;
-        let attempts = attempts_at_speech(&fleet, case).await?;
-        if let Err(error) = check(case, &ended, &attempts) {
-            wrong.push(format!(
-                "{}{}: {error}",
-                case.row.misbehaviour.name(),
-                if case.once { ", once" } else { "" }
-            ));
+    for row in &rows {
+        for once in [false, true] {
+            cases.extend(case::submit(&fleet, &provider, row, Stage::Speech, once).await?);
         }
     }
+    let wrong = wrongs(&fleet, &provider, &cases).await?;
     ensure!(wrong.is_empty(), "docs/providers.md says otherwise:\n{}", wrong.join("\n"));
     ensure!(provider.ledger().duplicates().is_empty(), "paid twice: {:?}", provider.ledger().duplicates());
     fleet.at_rest().await?;
     fleet.stop().await
 }
 
-/// Attempts and times in the table are those of the policy and the time-out that are shipped.
-fn check_against_the_shipped_policy(rows: &[Row]) -> anyhow::Result<()> {
-    let mut wrong = Vec::new();
-    for row in rows {
-        let class = class(row)?;
-        let expected = course(&Policy::default(), class, retry_after(row));
-        let cells = (expected.attempts_cell(), expected.time_cell(class));
-        let written = (row.attempts.clone(), row.time.clone());
-        if cells != written {
-            wrong.push(format!("{}: {written:?} should be {cells:?}", row.misbehaviour.name()));
-        }
-    }
+pub(crate) async fn the_tables_for_writing_are_true(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let outlines = document::rows("Outlines", Endpoint::Chat)?;
+    document::check(&outlines, Stage::Outline)?;
+    let scripts = document::rows("Scripts", Endpoint::Chat)?;
+    document::check(&scripts, Stage::Script)?;
+    let mut settings = Settings::default();
+    settings.speech.length = Length::Natural;
+    let provider = Provider::start(settings).await?;
+    let setup = setup(&provider)
+        .with("ENGINES__WRITER__TYPE", "openai")
+        .with("ENGINES__WRITER__KINDS", "outline,script")
+        .with("ENGINES__WRITER__URL", provider.url())
+        .with("ENGINES__WRITER__MODEL", "simulated")
+        .with("ENGINES__WRITER__TIMEOUT_MS", TIMEOUT_MS)
+        .with("ENGINES__WRITER__FIRST_BYTE_TIMEOUT_MS", FIRST_BYTE_TIMEOUT_MS)
+        .with("ENGINES__WRITER__IDLE_TIMEOUT_MS", IDLE_TIMEOUT_MS)
+        .with("ENGINES__WRITER__CONCURRENCY", 64)
+        .with("DEFAULTS__OUTLINE", "writer")
+        .with("DEFAULTS__SCRIPT", "writer");
+    let mut fleet = Fleet::start(servers, "providers-writing", setup).await?;
+    let tables = [(Stage::Outline, outlines), (Stage::Script, scripts)];
+    let wrong = run_writing(&mut fleet, &provider, &tables).await?;
     ensure!(wrong.is_empty(), "docs/providers.md says otherwise:\n{}", wrong.join("\n"));
-    let engine = json!({"x": {"type": "openai", "kinds": ["tts"], "url": "http://x"}});
-    let engines: Engines = serde_json::from_value(engine)?;
-    let timeout_ms = engines.get("x").context("an engine")?.timeout().as_millis();
-    ensure!(timeout_ms == 60_000, "the table reckons with a time-out of 60 s, not {timeout_ms} ms");
-    Ok(())
+    ensure!(provider.ledger().duplicates().is_empty(), "paid twice: {:?}", provider.ledger().duplicates());
+    fleet.at_rest().await?;
+    fleet.stop().await
 }
 
-fn class(row: &Row) -> anyhow::Result<Class> {
-    let name = if row.class == "—" { "success" } else { &row.class };
-    Ok(serde_json::from_value(Value::String(name.to_owned()))?)
-}
-
-fn retry_after(row: &Row) -> Option<Duration> {
-    let asks = matches!(row.misbehaviour, Misbehaviour::Throttled | Misbehaviour::ThrottledDate);
-    asks.then_some(RETRY_AFTER)
-}
-
-/// One podcast that meets the misbehaviour at every call, and where that is tried again soon, one that meets it once.
-async fn submit(fleet: &Fleet, provider: &Provider, number: usize, row: Row) -> anyhow::Result<Vec<Case>> {
-    let class = class(&row)?;
-    let retried = matches!(course(&hurried(), class, None), Course::GivenUp { .. });
+/// A worker remembers of a server which form of asking it refused, so what a server may refuse with is run apart from the rest,
+/// and each time by a worker that knows nothing yet.
+async fn run_writing(
+    fleet: &mut Fleet,
+    provider: &Provider,
+    tables: &[(Stage, Vec<Row>)],
+) -> anyhow::Result<Vec<String>> {
+    let mut wrong = Vec::new();
     let mut cases = Vec::new();
-    for once in if retried { vec![false, true] } else { vec![false] } {
-        let letter = char::from(b'a' + u8::try_from(number)?);
-        let marker = format!("Marker{letter}{}", if once { "x" } else { "z" });
-        let mut rule = Rule::new(row.misbehaviour).at(Endpoint::Speech).on(&marker);
-        rule.times = once.then_some(1);
-        provider.add_rules(vec![rule])?;
-        let text = format!(
-            "# Trouble\n\n## Part one\n\nThis is sentence 1 of a short case.\n\nHere the word {marker} stands in sentence 2 of it.\n"
-        );
-        let mut request = json!({"source": {"text": text}, "language": "en"});
-        if row.time == "at the deadline" {
-            request["deadline_seconds"] = json!(DEADLINE_S);
+    for (stage, rows) in tables {
+        for row in rows.iter().filter(|row| !may_refuse(row)) {
+            for once in [false, true] {
+                cases.extend(case::submit(fleet, provider, row, *stage, once).await?);
+            }
         }
-        let podcast = fleet.submit(&request).await?;
-        cases.push(Case { row: row.clone(), class, marker, once, podcast });
     }
-    Ok(cases)
+    wrong.extend(wrongs(fleet, provider, &cases).await?);
+    for once in [false, true] {
+        for (stage, rows) in tables {
+            for row in rows.iter().filter(|row| may_refuse(row)) {
+                if let Some(case) = case::submit(fleet, provider, row, *stage, once).await? {
+                    wrong.extend(wrongs(fleet, provider, &[case]).await?);
+                    replace_worker(fleet).await?;
+                }
+            }
+        }
+    }
+    Ok(wrong)
 }
 
-async fn attempts_at_speech(fleet: &Fleet, case: &Case) -> anyhow::Result<Vec<Attempt>> {
-    let rows = fleet
-        .query(&format!(
-            "select a.class, a.started_at, a.finished_at from attempts a
-             join tasks t on t.podcast_id = a.podcast_id and t.id = a.task_id
-             join segments s on s.podcast_id = t.podcast_id and s.chapter = t.chapter and s.segment = t.segment
-             where t.podcast_id = '{}' and t.kind = 'tts' and s.text like '%{}%' order by a.attempt",
-            case.podcast, case.marker
-        ))
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Attempt { class: row.try_get(0)?, started_at: row.try_get(1)?, finished_at: row.try_get(2)? })
-        })
-        .collect()
+fn may_refuse(row: &Row) -> bool {
+    use Misbehaviour::{FormatRefused, SchemaRefused, ServerError};
+    matches!(row.misbehaviour, FormatRefused | SchemaRefused | ServerError)
 }
 
-fn check(case: &Case, ended: &Value, attempts: &[Attempt]) -> anyhow::Result<()> {
-    let classes: Vec<&str> = attempts.iter().map(|attempt| attempt.class.as_str()).collect();
-    let message = ended["failure"]["message"].as_str().unwrap_or("the episode");
-    let state = match (ended["state"].as_str().unwrap_or_default(), ended["failure"]["class"].as_str()) {
-        (state, Some(class)) if class != case.row.class => format!("{state}, {class}"),
-        (state, _) => state.to_owned(),
-    };
-    let seen = format!("attempts {classes:?}, {state}: {message}");
-    if case.once {
-        ensure!(classes == [case.row.class.as_str(), "success"] && state == "completed", "{seen}");
-        return Ok(());
-    }
-    let course = course(&hurried(), case.class, retry_after(&case.row));
-    let count = match course {
-        Course::GivenUp { attempts, .. } => usize::try_from(attempts)?,
-        // The deadline is nearer than the second attempt.
-        Course::Single | Course::UntilDeadline { .. } => 1,
-    };
-    ensure!(classes == vec![case.class.as_str(); count], "{seen}, wanted {count} of {}", case.class);
-    ensure!(state == case.row.state, "{seen}, wanted {}", case.row.state);
-    ensure!(says(&case.row.reads, message), "{seen}, wanted {}", case.row.reads);
-    check_times(case, course, ended, attempts)
+async fn replace_worker(fleet: &mut Fleet) -> anyhow::Result<()> {
+    fleet.role("worker").signal(Signal::SIGTERM);
+    let status = fleet.role("worker").exit().await?;
+    ensure!(status.success(), "the worker ended with {status}");
+    fleet.roles.retain(|role| !role.name.starts_with("worker"));
+    fleet.spawn("worker", &[]).await
 }
 
-/// The provider is not asked before it wants to be, and the end comes in time.
-fn check_times(case: &Case, course: Course, ended: &Value, attempts: &[Attempt]) -> anyhow::Result<()> {
-    for pair in attempts.windows(2) {
-        let waited = pair[1].started_at.duration_since(pair[0].finished_at).unsigned_abs();
-        let asked = retry_after(&case.row).unwrap_or_default();
-        ensure!(waited >= asked.mul_f64(0.99), "asked again after {waited:?}, not {asked:?}");
+/// Where the fleet did otherwise than the table says.
+async fn wrongs(fleet: &Fleet, provider: &Provider, cases: &[Case]) -> anyhow::Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for case in cases {
+        let ended = fleet.ended(&case.podcast).await?;
+        let attempts = case::attempts(fleet, case).await?;
+        if let Err(error) = case::check(case, &ended, &attempts, &provider.ledger()) {
+            wrong.push(format!("{}: {error:#}", name(case)));
+        }
     }
-    let time =
-        |name: &str| -> anyhow::Result<Timestamp> { Ok(ended[name].as_str().context("a time")?.parse()?) };
-    let took = time("finished_at")?.duration_since(time("created_at")?).unsigned_abs();
-    let calls = Duration::from_millis(TIMEOUT_MS) * u32::try_from(attempts.len())?;
-    let longest = match course {
-        Course::GivenUp { waits, .. } => waits + calls,
-        Course::Single => calls,
-        Course::UntilDeadline { .. } => Duration::from_secs(DEADLINE_S),
-    };
-    // What the machine is busy with beside it is not the policy's.
-    ensure!(took <= longest + PATIENCE / 4, "it took {took:?}, not {longest:?}");
-    Ok(())
+    Ok(wrong)
+}
+
+fn name(case: &Case) -> String {
+    let once = if case.once { ", once" } else { "" };
+    format!("{:?} {}{once}", case.stage, case.row.misbehaviour.name())
 }
 
 pub(crate) async fn the_command_serves_until_it_is_told_to_leave(

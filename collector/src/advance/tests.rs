@@ -3,7 +3,7 @@ use std::time::Duration;
 use common::policy::Budgets;
 use common::request::ChosenEngines;
 use common::wire::VERSION;
-use common::work::{ChapterPlan, Format, Pause, Speaker, Turn};
+use common::work::{ChapterPlan, Format, Pace, Pause, Place, Speaker, Turn};
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
 
@@ -43,6 +43,7 @@ impl World {
                 format: Format::Monologue,
                 target_minutes: None,
                 speakers: vec![Speaker { name: "A".into(), voice: "v".into(), role: None }],
+                pace: Pace::default(),
             },
             title: None,
             traceparent: None,
@@ -205,7 +206,7 @@ impl World {
 }
 
 fn turns(count: usize) -> ScriptPart {
-    let turn = |n| Turn { speaker: 0, text: format!("t{n}"), pause: Pause::Turn };
+    let turn = |n| Turn { speaker: 0, text: format!("t{n}"), pause: Pause::Turn, place: Place::Body };
     ScriptPart { turns: (0..count).map(turn).collect() }
 }
 

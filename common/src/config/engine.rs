@@ -1,7 +1,10 @@
 mod rules;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::rates;
 use crate::work::{Format, Kind};
 
 /// Which program or wire format an engine is.
@@ -84,6 +87,11 @@ pub struct Engine {
     /// `…__FORMATS`: formats it can honestly write, comma-separated. Empty: any.
     #[serde(default, deserialize_with = "comma_separated")]
     pub formats: Vec<Format>,
+    /// `…__RATES__LANGUAGE`: how fast it speaks a language, in words a minute (syllables in Korean, characters in Japanese and
+    /// Chinese), silences between turns not counted. `target_minutes` is planned with it. By tag in lower case (`ko`, `pt-br`).
+    /// Default for `espeak`: as measured (en 195, ko 317, …); else what people usually speak (en 175, ko 290, …).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rates: BTreeMap<String, u32>,
     /// `…__NEEDS_SOURCE`: cannot write from a topic alone. Default false.
     #[serde(default)]
     pub needs_source: bool,
@@ -96,7 +104,8 @@ pub struct Engine {
     /// `…__CONNECT_TIMEOUT_MS`: until an `openai` server is connected. Default 3000.
     #[serde(default = "three_seconds")]
     pub connect_timeout_ms: u64,
-    /// `…__FIRST_BYTE_TIMEOUT_MS`: until it begins to answer. Default: the whole call's.
+    /// `…__FIRST_BYTE_TIMEOUT_MS`: until it begins to answer. Default 120000 for writing, which comes word by word; for speech
+    /// the whole call's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_byte_timeout_ms: Option<u64>,
     /// `…__IDLE_TIMEOUT_MS`: between two pieces of its answer. Default 30000.
@@ -167,6 +176,7 @@ impl Engine {
             voices: Vec::new(),
             languages: Vec::new(),
             formats: Vec::new(),
+            rates: BTreeMap::new(),
             needs_source: false,
             concurrency: four(),
             timeout_ms: None,
@@ -208,6 +218,7 @@ impl Engine {
         Engine {
             languages: languages.split(' ').map(str::to_owned).collect(),
             voices: voices.split(' ').map(str::to_owned).collect(),
+            rates: rates::ESPEAK.iter().map(|(language, rate)| ((*language).to_owned(), *rate)).collect(),
             expected_ms: 300,
             ..Engine::new(EngineType::Espeak, &[Kind::Tts])
         }

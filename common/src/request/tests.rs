@@ -105,16 +105,3 @@ fn what_is_left_open_is_filled_in() {
         try_accept(asked).unwrap().brief.speakers.into_iter().map(|s| s.voice).collect();
     assert_eq!(voices, ["m1", "f1"], "a voice that was asked for is not given to another");
 }
-
-#[test]
-fn languages_are_recognised() {
-    for (text, language) in [
-        ("The tide rises and falls twice a day because of the moon.", "en"),
-        ("GPU 클러스터의 전력은 3.5MW이다.", "ko"),
-        ("潮の満ち引きは月の引力で起こります。", "ja"),
-        ("潮汐由月球引力引起。", "zh"),
-        ("Die Gezeiten entstehen durch die Anziehungskraft des Mondes auf die Erde.", "de"),
-    ] {
-        assert_eq!(detect_language(text), language, "{text}");
-    }
-}

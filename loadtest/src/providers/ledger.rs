@@ -32,8 +32,8 @@ pub struct CallRecord {
     pub id: u64,
     pub endpoint: Endpoint,
     pub idempotency_key: Option<String>,
-    /// BLAKE3 of what was asked, in hexadecimal: the text to speak, or the messages.
-    pub input_hash: String,
+    /// BLAKE3 of the text to speak, or of the messages, in hexadecimal: equal texts have equal hashes.
+    pub text_hash: String,
     /// The first number of a text to speak, which the recording codes.
     pub number: Option<u16>,
     pub voice: String,
@@ -93,7 +93,7 @@ impl Ledger {
     /// How often each text was answered, by its hash: more than once is money spent twice.
     pub fn answers_by_text(&self) -> BTreeMap<&str, usize> {
         let answered = self.calls.iter().filter(|call| call.outcome == Outcome::Answered);
-        count(answered.map(|call| call.input_hash.as_str()))
+        count(answered.map(|call| call.text_hash.as_str()))
     }
 
     /// Idempotency keys under which more than one call was answered, and how many.
@@ -121,7 +121,7 @@ impl Ledger {
             id: self.total,
             endpoint: arrival.endpoint,
             idempotency_key: arrival.idempotency_key.map(bounded),
-            input_hash: blake3::hash(arrival.input.as_bytes()).to_hex().to_string(),
+            text_hash: blake3::hash(arrival.input.as_bytes()).to_hex().to_string(),
             number: super::number_in(arrival.input).filter(|_| speech),
             voice: bounded(arrival.voice),
             bytes_in: arrival.bytes_in,

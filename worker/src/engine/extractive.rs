@@ -1,9 +1,14 @@
-//! The built-in writer: chapters from the source's headings, turns from its own sentences. It needs no model and no
+//! The built-in writer: chapters from the source's headings or its shifts of topic, turns from its own sentences. It needs no model and no
 //! server, works in any language, and never says what the source does not.
 
+mod cues;
+mod lengths;
 mod outline;
 mod phrases;
 mod script;
+mod telling;
+mod terms;
+mod topics;
 
 use common::work::{OutlineInput, OutlineResult, ScriptInput, ScriptPart, TextRef};
 use futures_util::FutureExt;
@@ -12,6 +17,9 @@ use futures_util::future::BoxFuture;
 use super::{Call, WritingEngine};
 use crate::failure::Failure;
 use crate::text::{Paragraph, Section};
+
+/// Part of the name of cached outlines and scripts: raised whenever the same source would be read or told differently.
+pub const VERSION: u32 = 2;
 
 /// Writes by choosing from the source.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,12 +38,8 @@ impl WritingEngine for Extractive {
         source: Option<&'a str>,
         _call: &'a Call,
     ) -> BoxFuture<'a, Result<OutlineResult, Failure>> {
-        let source = source.or_else(|| inline(input.source.as_ref()));
-        let outline = match source {
-            Some(source) => outline::plan(&input.brief, &input.chapters, source),
-            None => Err(needs_source()),
-        };
-        std::future::ready(outline).boxed()
+        let (input, source) = (input.clone(), source.map(str::to_owned));
+        aside(move || outlined(&input, source.as_deref()))
     }
 
     fn script<'a>(
@@ -44,13 +48,30 @@ impl WritingEngine for Extractive {
         source: Option<&'a str>,
         _call: &'a Call,
     ) -> BoxFuture<'a, Result<ScriptPart, Failure>> {
-        let source = source.or_else(|| inline(input.plan.source.as_ref()));
-        let script = match source {
-            Some(source) => script::write(input, source),
-            None => Err(needs_source()),
-        };
-        std::future::ready(script).boxed()
+        let (input, source) = (input.clone(), source.map(str::to_owned));
+        aside(move || scripted(&input, source.as_deref()))
     }
+}
+
+/// A source of a megabyte takes seconds: not on the threads that keep the session with the broker.
+fn aside<T: Send + 'static>(
+    write: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> BoxFuture<'static, Result<T, Failure>> {
+    let writing = tokio::task::spawn_blocking(write);
+    async move {
+        writing.await.unwrap_or_else(|error| Err(Failure::transient("the writer panicked").because(error)))
+    }
+    .boxed()
+}
+
+fn outlined(input: &OutlineInput, source: Option<&str>) -> Result<OutlineResult, Failure> {
+    let source = source.or_else(|| inline(input.source.as_ref())).ok_or_else(needs_source)?;
+    outline::plan(&input.brief, &input.chapters, source)
+}
+
+fn scripted(input: &ScriptInput, source: Option<&str>) -> Result<ScriptPart, Failure> {
+    let source = source.or_else(|| inline(input.plan.source.as_ref())).ok_or_else(needs_source)?;
+    script::write(input, source)
 }
 
 fn inline(source: Option<&TextRef>) -> Option<&str> {

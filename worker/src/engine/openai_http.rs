@@ -98,7 +98,7 @@ impl Client {
             http,
             requests: Limiter::new(settings.requests_per_minute),
             units: Limiter::new(settings.units_per_minute),
-            first_byte: settings.first_byte_timeout_ms.map_or(total, Duration::from_millis),
+            first_byte: settings.first_byte_timeout(),
             idle: Duration::from_millis(settings.idle_timeout_ms),
             total,
         })

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use common::cache::Cache;
 use common::config::Config;
+use common::work::Brief;
 use serde::{Deserialize, Serialize};
-
-use crate::text::per_minute;
 
 /// Fewer segments of one voice say more about their texts than about the voice.
 const ENOUGH_SEGMENTS: f64 = 5.0;
@@ -19,8 +18,16 @@ const FLUSH_EVERY: u32 = 4;
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Voices this process remembers.
 const MOST_VOICES: usize = 1_000;
-/// A measured pace outside of this, relative to what is usual, is a fault of measuring.
+/// A measured pace outside of this, relative to what was planned, is a fault of measuring.
 const PLAUSIBLE: std::ops::RangeInclusive<f64> = 0.4..=2.5;
+/// A plan takes turns to be this long, which is two or three sentences.
+const TURN_MS: f64 = 8_000.0;
+
+/// Units that fill a minute of an episode, a silence after each turn included, by the settings it was accepted with.
+pub fn planned(brief: &Brief) -> f64 {
+    let silence_ms = f64::from(brief.pace.pauses.turn_ms);
+    f64::from(brief.pace.rate(&brief.language)) * TURN_MS / (TURN_MS + silence_ms)
+}
 
 /// Sums over the segments of one voice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,8 +82,8 @@ impl Measured {
     }
 
     /// A segment of `units` lasted `ms`.
-    pub(crate) async fn observe(&self, voice: &VoiceName, units: u32, ms: u64) {
-        let seen = Sums { units: f64::from(units), ms: ms as f64, segments: 1.0 };
+    pub(crate) async fn observe(&self, voice: &VoiceName, units: f64, ms: u64) {
+        let seen = Sums { units, ms: ms as f64, segments: 1.0 };
         let key = voice.key();
         let flush = {
             let mut local = self.local();
@@ -169,24 +176,19 @@ impl Pace {
         Pace(Known::Measured { measured, voices, pause_ms: f64::from(pause_ms) })
     }
 
-    /// Units that fill a minute: as measured where that is known, else what is usual for the language.
-    pub async fn per_minute(&self, language: &str) -> f64 {
-        self.measured(language).await.unwrap_or_else(|| f64::from(per_minute(language)))
-    }
-
-    /// As measured, where that is known and plausible.
-    pub async fn measured(&self, language: &str) -> Option<f64> {
+    /// How much more is said in a minute than the `planned` units, where that is measured and plausible.
+    pub async fn factor(&self, planned: f64) -> Option<f64> {
         match &self.0 {
             Known::Nothing => None,
-            Known::Fixed(pace) => Some(*pace),
+            Known::Fixed(per_minute) => Some(per_minute / planned),
             Known::Measured { measured, voices, pause_ms } => {
-                let mut paces = Vec::new();
+                let mut factors = Vec::new();
                 for voice in voices {
-                    paces.extend(measured.sums(voice).await.per_minute(*pause_ms));
+                    factors
+                        .extend(measured.sums(voice).await.per_minute(*pause_ms).map(|pace| pace / planned));
                 }
-                let usual = f64::from(per_minute(language));
-                paces.retain(|pace: &f64| PLAUSIBLE.contains(&(pace / usual)));
-                (!paces.is_empty()).then(|| paces.iter().sum::<f64>() / paces.len() as f64)
+                factors.retain(|factor| PLAUSIBLE.contains(factor));
+                (!factors.is_empty()).then(|| factors.iter().sum::<f64>() / factors.len() as f64)
             }
         }
     }
@@ -204,31 +206,38 @@ mod tests {
         Measured::new(Cache::new(&common::config::Cache { url: String::new(), budget_ms: 50 }).unwrap())
     }
 
+    #[test]
+    fn plans_leave_room_for_silences() {
+        let brief = serde_json::json!({"language": "en", "format": "dialogue", "speakers": [],
+                                       "pace": {"per_minute": 170, "pauses": {"turn_ms": 500}}});
+        assert_eq!(planned(&serde_json::from_value(brief).unwrap()), 160.0);
+    }
+
     #[tokio::test]
     async fn the_pace_is_what_the_speech_lasted() {
         let measured = measured();
         let pace = Pace::of(measured.clone(), vec![voice("slow"), voice("quick")], 500);
-        assert_eq!(pace.per_minute("en").await, 190.0, "nothing is measured yet");
+        assert_eq!(pace.factor(160.0).await, None, "nothing is measured yet");
         for _ in 0..4 {
-            measured.observe(&voice("slow"), 20, 9_500).await;
+            measured.observe(&voice("slow"), 20.0, 9_500).await;
         }
-        assert_eq!(pace.per_minute("en").await, 190.0, "four segments are not enough");
-        measured.observe(&voice("slow"), 20, 9_500).await;
-        // 20 words in 9.5 s and half a second of pause.
-        assert_eq!(pace.per_minute("en").await, 120.0);
+        assert_eq!(pace.factor(160.0).await, None, "four segments are not enough");
+        measured.observe(&voice("slow"), 20.0, 9_500).await;
+        // 20 words in 9.5 s and half a second of silence: 120 a minute.
+        assert_eq!(pace.factor(160.0).await, Some(0.75));
         for _ in 0..9 {
-            measured.observe(&voice("quick"), 40, 9_500).await;
+            measured.observe(&voice("quick"), 40.0, 9_500).await;
         }
-        assert_eq!(pace.per_minute("en").await, 180.0, "two speakers share the time");
+        assert_eq!(pace.factor(160.0).await, Some(1.125), "two speakers share the time");
     }
 
     #[tokio::test]
     async fn a_pace_that_cannot_be_is_not_believed() {
         let measured = measured();
         for _ in 0..10 {
-            measured.observe(&voice("v"), 1_000, 10).await;
+            measured.observe(&voice("v"), 1_000.0, 10).await;
         }
-        assert_eq!(Pace::of(measured, vec![voice("v")], 0).per_minute("en").await, 190.0);
+        assert_eq!(Pace::of(measured, vec![voice("v")], 0).factor(190.0).await, None);
     }
 
     #[test]

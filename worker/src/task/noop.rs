@@ -2,7 +2,7 @@
 
 use common::wire::Ticket;
 use common::work::{
-    ChapterPlan, Episode, Kind, MixResult, OutlineResult, Pause, ScriptPart, SpeechResult, Turn,
+    ChapterPlan, Episode, Kind, MixResult, OutlineResult, Pause, Place, ScriptPart, SpeechResult, Turn,
 };
 
 use super::Done;
@@ -27,7 +27,12 @@ pub(super) async fn run(ticket: &Ticket) -> Result<Done, Failure> {
             )
         }
         Kind::Script => {
-            let turn = |index| Turn { speaker: 0, text: format!("Segment {index}."), pause: Pause::Turn };
+            let turn = |index| Turn {
+                speaker: 0,
+                text: format!("Segment {index}."),
+                pause: Pause::Turn,
+                place: Place::Body,
+            };
             Done::new(&ScriptPart { turns: (0..SEGMENTS).map(turn).collect() }, 0)
         }
         Kind::Tts => {

@@ -5,22 +5,21 @@ use common::blobs;
 use common::wire::{INLINE_BYTES, Ticket};
 use common::work::{OutlineInput, OutlineResult, TextRef};
 
-use super::{Chain, Done, cached, input, pace, remember, result_hash, text, text_revision};
+use super::{Chain, Done, cached, input, remember, result_hash, text, writing_revision};
 use crate::Env;
 use crate::engine::{Built, Call};
 use crate::failure::Failure;
 
 pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done, Failure> {
     let input: OutlineInput = input(env, ticket).await?;
-    let hash = result_hash(ticket, &text_revision());
+    let hash = result_hash(ticket, &writing_revision());
     if let Some(outline) = cached::<OutlineResult>(env, ticket, &hash).await {
         return Done::from_cache(&outline);
     }
     let source = text(env, input.source.as_ref()).await?;
-    let call = Call { pace: pace(env, &input.brief), ..call.clone() };
     let mut chain = Chain::of(env, ticket);
     let mut outline = loop {
-        let (name, call) = chain.next(&call)?;
+        let (name, call) = chain.next(call)?;
         match plan(env, name, &input, source.as_deref(), &call).await {
             Ok(outline) => break outline,
             Err(failure) => chain.failed(name, failure)?,

@@ -6,12 +6,11 @@ use common::wire::{INLINE_BYTES, Ticket};
 use common::work::{ScriptInput, ScriptPart, Turn};
 
 use super::parts::{PartSink, sent_on};
-use super::{Chain, Done, cached, input, pace, remember, result_hash, text, text_revision, to_json};
+use super::{Chain, Done, cached, input, pace, remember, result_hash, text, to_json, writing_revision};
 use crate::Env;
-use crate::engine::pace::Pace;
+use crate::engine::pace::{Pace, planned};
 use crate::engine::{Built, Call, Draft};
 use crate::failure::Failure;
-use crate::text::per_minute;
 
 /// About as much as one part holds.
 pub(super) const PART_BYTES: usize = INLINE_BYTES;
@@ -64,11 +63,10 @@ async fn revision(env: &Env, ticket: &Ticket, input: &ScriptInput, pace: &Pace) 
     let paced =
         env.config.engines.get(&ticket.engine).is_some_and(|engine| engine.r#type == EngineType::OpenAi);
     if !paced || input.plan.budget == 0 {
-        return text_revision();
+        return writing_revision();
     }
-    let language = &input.brief.language;
-    let factor = pace.per_minute(language).await / f64::from(per_minute(language));
-    format!("{} pace {:.0}", text_revision(), factor.ln() / 1.1f64.ln())
+    let factor = pace.factor(planned(&input.brief)).await.unwrap_or(1.0);
+    format!("{} pace {:.0}", writing_revision(), factor.ln() / 1.1f64.ln())
 }
 
 async fn write_somewhere(

@@ -74,11 +74,8 @@ fn chunks_by(text: &str, weight: Weight, limit: usize) -> Vec<String> {
     let limit = limit.max(1) * weight.parts_of_one();
     let mut rest = text.trim();
     let mut pieces = Vec::new();
-    loop {
-        let length = weight.parts(rest);
-        if length <= limit {
-            break;
-        }
+    let mut length = weight.parts(rest);
+    while length > limit {
         let target = length / length.div_ceil(limit);
         let cut = best_cut(rest, weight, target, limit);
         let (piece, remainder) = rest.split_at(cut);
@@ -87,6 +84,8 @@ fn chunks_by(text: &str, weight: Weight, limit: usize) -> Vec<String> {
         }
         pieces.push(piece.trim_end().to_owned());
         rest = remainder.trim_start();
+        let gap = &remainder[..remainder.len() - rest.len()];
+        length = length.saturating_sub(weight.parts(piece) + weight.parts(gap));
     }
     if !rest.is_empty() {
         pieces.push(rest.to_owned());

@@ -1,12 +1,72 @@
-//! Taking out what nobody says aloud: addresses, footnote marks, tags.
+//! Taking out what nobody says aloud: addresses, footnote marks, code.
 
-use super::is_unspaced;
+mod addresses;
 
-/// One block of text on one line, without bare addresses and footnote marks.
+use super::{is_unspaced, separator};
+
+/// Stands for an address. A sentence can lose one at its end, but not in its middle.
+pub(super) const ADDRESS: &str = "\u{FFFB}";
+/// Stands for code that cannot be read as words. A sentence is not said without it.
+pub(super) const CODE: &str = "\u{FFFC}";
+
+/// What is longer between two dollar signs is prose about prices.
+const FORMULA_MAX_CHARS: usize = 120;
+
+/// No footnote's mark is longer.
+const MARK_MAX_CHARS: usize = 60;
+
+/// A sentence of fewer words than this is nothing without the address at its end: `See …`
+const LEAST_WORDS: usize = 4;
+
+/// One block of text on one line, without footnote marks, with a mark of ours where addresses were.
 pub(super) fn clean(text: &str) -> String {
-    let without_marks = without_footnote_marks(text);
-    let without_addresses = without_addresses(&without_marks);
+    let decoded = super::read::decoded(text);
+    let without_marks = without_footnote_marks(&decoded);
+    let without_raised = without_raised_marks(&without_marks);
+    let without_formulas = without_formulas(&without_raised);
+    let without_addresses = addresses::marked(&without_formulas);
     one_line(&without_addresses)
+}
+
+/// The sentence as it can be said, or nothing if something was cut out of it that it needs.
+pub(super) fn is_cut(sentence: &str, language: &str) -> Option<String> {
+    if sentence.contains(CODE) {
+        return None;
+    }
+    if !sentence.contains(ADDRESS) {
+        return Some(sentence.to_owned());
+    }
+    let end = sentence.trim_end_matches(|c: char| !c.is_alphanumeric()).len();
+    let (words, tail) = sentence.split_at(end);
+    if words.contains(ADDRESS) {
+        return None;
+    }
+    let words = words.trim_end();
+    let count = match separator(language) {
+        "" => words.chars().filter(|c| c.is_alphanumeric()).count() / 2,
+        _ => words.split_whitespace().count(),
+    };
+    let stop: String =
+        tail.chars().filter(|c| matches!(c, '.' | '!' | '?' | '。' | '"' | '”' | ')')).collect();
+    (count >= LEAST_WORDS).then(|| format!("{words}{stop}"))
+}
+
+/// Code inside of a sentence: names of plain words are said, anything else is not.
+pub(super) fn code(text: &str) -> String {
+    let text = text.trim();
+    let wordy = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | '\'');
+    let plain = text.chars().all(wordy) && !text.starts_with(['-', '.', '_']) && text.chars().count() <= 40;
+    if plain { text.replace('_', " ") } else { CODE.to_owned() }
+}
+
+/// Raised digits: exponents stay raised, so that they can be told from footnote marks later.
+pub(super) fn superscript(text: &str) -> String {
+    let text = text.trim();
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
+        let raise = |c: char| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(c.to_digit(10).unwrap_or(0) as usize).unwrap_or(c);
+        return text.chars().map(raise).collect();
+    }
+    text.to_owned()
 }
 
 /// Lines are joined with a space, except where the script has none.
@@ -32,142 +92,118 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// `[3]` and `[^note]`.
+/// `[3]`, `[1, 2]`, `[^note]`, `[a]` at a word, `[citation needed]`.
 fn without_footnote_marks(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = rest.find('[') {
+    while let Some(start) = rest.find(['[', '［']) {
         let (before, bracket) = rest.split_at(start);
         kept.push_str(before);
-        let mark = bracket.find(']').map(|end| &bracket[1..end]).filter(|mark| is_footnote_mark(mark));
-        let length = mark.map_or(1, |mark| mark.len() + 2);
-        if mark.is_none() {
-            kept.push('[');
+        let open = bracket.chars().next().map_or(1, char::len_utf8);
+        let end = bracket
+            .char_indices()
+            .take(MARK_MAX_CHARS)
+            .find(|(_, c)| matches!(c, ']' | '］'))
+            .map(|(at, _)| at);
+        let attached = kept.ends_with(|c: char| !c.is_whitespace());
+        let mark = end.map(|end| &bracket[open..end]).filter(|mark| is_footnote_mark(mark, attached));
+        match (mark, end) {
+            (Some(_), Some(end)) => {
+                let close = bracket[end..].chars().next().map_or(1, char::len_utf8);
+                rest = &bracket[end + close..];
+                // `word [3].` leaves no space before the full stop.
+                if rest.starts_with(['.', ',', '。']) || rest.is_empty() {
+                    kept.truncate(kept.trim_end().len());
+                }
+            }
+            _ => {
+                kept.push_str(&bracket[..open]);
+                rest = &bracket[open..];
+            }
         }
-        rest = &bracket[length..];
     }
     kept.push_str(rest);
     kept
 }
 
-fn is_footnote_mark(mark: &str) -> bool {
-    let numbered = !mark.is_empty() && mark.len() <= 3 && mark.bytes().all(|byte| byte.is_ascii_digit());
-    numbered || (mark.starts_with('^') && mark.len() > 1 && !mark.contains(char::is_whitespace))
+fn is_footnote_mark(mark: &str, attached: bool) -> bool {
+    const WORDS: &[&str] = &[
+        "citation needed",
+        "edit",
+        "source?",
+        "clarification needed",
+        "who?",
+        "when?",
+        "출처 필요",
+        "편집",
+        "출처",
+        "깨진 링크",
+        "bearbeiten",
+        "modifier",
+        "editar",
+        "編集",
+        "要出典",
+        "编辑",
+    ];
+    let number = |part: &str| {
+        let part = part.trim();
+        !part.is_empty() && part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let numbered = mark.len() <= 24 && mark.split([',', '-', '–', ';']).all(number);
+    let lettered = attached
+        && (mark.len() == 1 && mark.as_bytes()[0].is_ascii_lowercase()
+            || mark.starts_with("주 ") && number(&mark["주 ".len()..]));
+    let named = mark.starts_with('^') && mark.len() > 1 && !mark.contains(char::is_whitespace);
+    numbered || lettered || named || WORDS.contains(&mark.trim().to_lowercase().as_str())
 }
 
-fn without_addresses(text: &str) -> String {
+/// `$x^2 + y^2$`: with a mark of ours in its place. `$5` and `$6` are prices.
+fn without_formulas(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = next_address(rest) {
-        let (before, address) = rest.split_at(start);
-        let length = address_length(address);
-        let after = &address[length..];
-        // Brackets around nothing but the address go with it, and the space before what it leaves behind.
-        let bracketed = before.ends_with('(') && after.starts_with(')');
-        let (before, after) =
-            if bracketed { (before.trim_end_matches('('), &after[1..]) } else { (before, after) };
-        let hangs = after.is_empty() || after.starts_with(['.', ',', ';', ':', '!', '?', ')']);
-        kept.push_str(if hangs { before.trim_end() } else { before });
-        rest = after;
+    while let Some(start) = rest.find('$') {
+        let (before, formula) = rest.split_at(start);
+        kept.push_str(before);
+        let inside = formula[1..].char_indices().take(FORMULA_MAX_CHARS).find(|(_, c)| *c == '$');
+        let inside = inside.map(|(end, _)| &formula[1..=end]);
+        match inside.filter(|inside| inside.contains(['\\', '^', '_', '=']) && inside.trim() == *inside) {
+            Some(inside) => {
+                kept.push_str(CODE);
+                rest = &formula[inside.len() + 2..];
+            }
+            None => {
+                kept.push('$');
+                rest = &formula[1..];
+            }
+        }
     }
     kept.push_str(rest);
     kept
 }
 
-fn next_address(text: &str) -> Option<usize> {
-    ["https://", "http://", "www."]
-        .iter()
-        .filter_map(|prefix| {
-            text.match_indices(prefix)
-                .map(|(at, _)| at)
-                .find(|at| !text[..*at].ends_with(|c: char| c.is_ascii_alphanumeric()))
-        })
-        .min()
-}
-
-/// Up to white space or text in another script; closing punctuation belongs to the sentence.
-fn address_length(text: &str) -> usize {
-    let mut open = 0;
-    let mut end = text.len();
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => open += 1,
-            ')' if open > 0 => open -= 1,
-            ')' | ']' | '>' | '<' | '"' => {
-                end = at;
-                break;
-            }
-            _ if c.is_whitespace() || !c.is_ascii() => {
-                end = at;
-                break;
-            }
-            _ => {}
+/// Raised digits after a word, daggers, and an asterisk at a word. `m²` and `10³` are no notes.
+fn without_raised_marks(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut noted = false;
+    for c in text.chars() {
+        let raised = matches!(c, '¹' | '²' | '³' | '⁰' | '⁴'..='⁹');
+        noted = raised && (noted || is_note_after(&kept));
+        let starred = matches!(c, '†' | '‡' | '§')
+            && kept.ends_with(|c: char| c.is_alphabetic() || matches!(c, '.' | ','))
+            || c == '*' && kept.ends_with(|c: char| !c.is_whitespace() && !c.is_ascii_digit());
+        if !(noted || starred) {
+            kept.push(c);
         }
     }
-    text[..end].trim_end_matches(['.', ',', ';', ':', '!', '?', '\'']).len().max(1)
+    kept
 }
 
-/// The text of an HTML block, piece by piece: a heading with its level, or a paragraph with level 0.
-pub(super) fn html_pieces(html: &str) -> Vec<(u8, String)> {
-    let mut pieces = vec![(0, String::new())];
-    let mut rest = html;
-    while let Some(start) = rest.find('<') {
-        push_text(&mut pieces, &rest[..start]);
-        let tag = &rest[start..];
-        let name: String = tag[1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '/').collect();
-        let name = name.to_ascii_lowercase();
-        let end = match name.as_str() {
-            _ if tag.starts_with("<!--") => tag.find("-->").map(|at| at + 3),
-            "script" | "style" => tag.find(&format!("</{name}")).or(Some(tag.len())),
-            "" => Some(1),
-            _ => tag.find('>').map(|at| at + 1),
-        };
-        if is_block_tag(&name) {
-            pieces.push((heading_level(&name), String::new()));
-        } else if name.is_empty() && !tag.starts_with("<!--") {
-            push_text(&mut pieces, "<");
-        }
-        rest = &tag[end.unwrap_or(tag.len())..];
-    }
-    push_text(&mut pieces, rest);
-    pieces.retain(|(_, text)| !text.trim().is_empty());
-    pieces
-}
-
-fn push_text(pieces: &mut [(u8, String)], text: &str) {
-    if let Some((_, piece)) = pieces.last_mut() {
-        piece.push_str(&decoded(text));
-    }
-}
-
-fn is_block_tag(name: &str) -> bool {
-    matches!(
-        name.trim_start_matches('/'),
-        "p" | "div" | "li" | "ul" | "ol" | "br" | "br/" | "td" | "tr" | "blockquote"
-    ) || heading_level(name.trim_start_matches('/')) > 0
-}
-
-fn heading_level(name: &str) -> u8 {
-    match name.as_bytes() {
-        [b'h', digit @ b'1'..=b'6'] => digit - b'0',
-        _ => 0,
-    }
-}
-
-fn decoded(text: &str) -> String {
-    let mut decoded = text.to_owned();
-    for (entity, plain) in [
-        ("&nbsp;", " "),
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&#39;", "'"),
-        ("&apos;", "'"),
-        ("&amp;", "&"),
-    ] {
-        decoded = decoded.replace(entity, plain);
-    }
-    decoded
+fn is_note_after(before: &str) -> bool {
+    let unit = before.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or("");
+    let last = before.chars().next_back();
+    let after_word = last
+        .is_some_and(|c| c.is_alphabetic() || matches!(c, '.' | ',' | '"' | '”' | ')' | '。' | '!' | '?'));
+    after_word && !matches!(unit, "m" | "km" | "cm" | "mm" | "ft" | "in" | "s" | "x" | "n" | "r" | "c" | "E")
 }
 
 #[cfg(test)]
@@ -178,28 +214,35 @@ mod tests {
     fn what_is_not_said_is_gone() {
         let check = |text: &str, expected: &str| assert_eq!(clean(text), expected);
         check("Tides rise.[3] They fall.[^note]", "Tides rise. They fall.");
+        check("Tides rise [1, 2]. They fall [4–6].", "Tides rise. They fall.");
+        check("So it was[a] in spring[citation needed].", "So it was in spring.");
+        check("조석이다.[주 1] 그렇다[출처 필요].", "조석이다. 그렇다.");
         check("An [open] bracket [ stays", "An [open] bracket [ stays");
-        check("See https://example.org/a?b=c.", "See.");
-        check("See (https://example.org/a_(b)) for more.", "See for more.");
-        check("At www.example.org, today", "At, today");
-        check("주소는 https://example.org입니다.", "주소는 입니다.");
-        check("xhttp://no", "xhttp://no");
+        check("A word¹ and an end.²³ 5 m² and 10³ stay.", "A word and an end. 5 m² and 10³ stay.");
+        check("Price* and star† go, 2 * 3 stays.", "Price and star go, 2 * 3 stays.");
+        check("Fish &amp; chips &eacute;t&#233; &#xe9; &bogus; a&b", "Fish & chips été é &bogus; a&b");
         check("two\nlines  here", "two lines here");
         check("潮が\n満ちる。\n船", "潮が満ちる。船");
         check("한국어\n문장", "한국어 문장");
     }
 
     #[test]
-    fn html_becomes_pieces() {
-        let check = |html: &str, expected: &[(u8, &str)]| {
-            let pieces = html_pieces(html);
-            let pieces: Vec<(u8, &str)> = pieces.iter().map(|(level, text)| (*level, text.trim())).collect();
-            assert_eq!(pieces, expected);
+    fn a_sentence_is_whole_or_not_said() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(is_cut(&clean(text), "en").as_deref(), expected, "{text}");
         };
-        check("<p>One <b>two</b> &amp; three.</p><p>Four.</p>", &[(0, "One two & three."), (0, "Four.")]);
-        check("<h2>Title</h2>text", &[(2, "Title"), (0, "text")]);
-        check("<!-- no --><script>x < 1</script>yes", &[(0, "yes")]);
-        check("1 < 2", &[(0, "1 < 2")]);
-        check("<unclosed", &[]);
+        check("The tide has no address.", Some("The tide has no address."));
+        check(
+            "The rules of the tide stand at https://example.org/a.",
+            Some("The rules of the tide stand at."),
+        );
+        check("See https://example.org.", None);
+        check("Go to https://example.org and read what it says.", None);
+        check("The project (https://example.org/x_(y)) began late.", Some("The project began late."));
+        check("Write to tides@example.org and ask.", None);
+        check(&format!("Call {} to begin.", code("f(x)")), None);
+        check("The sum $x^2 + y = 5$ is known.", None);
+        check("It cost $5 then and $6 now = more.", Some("It cost $5 then and $6 now = more."));
+        check(&format!("Call {} to begin.", code("start_now")), Some("Call start now to begin."));
     }
 }

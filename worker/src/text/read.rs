@@ -1,31 +1,32 @@
-//! Markdown and plain text as sections of sentences.
+//! Plain text, Markdown and HTML as sections of sentences.
 
+mod html;
+mod left_out;
+mod markdown;
 mod plain;
+mod tags;
 
-use pulldown_cmark::{Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
+pub(super) use html::decoded;
 
-use super::clean::{clean, html_pieces};
+use super::clean::{clean, is_cut};
 use super::{Paragraph, Section, is_speakable, sentences, with_full_stop};
 
 /// A longer heading is a paragraph above a line of dashes.
 const HEADING_MAX_CHARS: usize = 120;
 
-/// The source as sections in order, without what is not said aloud: marks, addresses, code, tables, images, notes.
-/// `language` (BCP 47) decides where sentences end. Headings without text of their own are kept, empty.
+/// The source as sections in order, without what is not said aloud: marks, addresses, code, tables, images, notes, and
+/// what belongs to the page and not to the text (navigation, banners, link lists, references). `language` (BCP 47)
+/// decides where sentences end. Headings without text of their own are kept, empty.
 pub fn sections(source: &str, language: &str) -> Vec<Section> {
-    let markdown = plain::as_markdown(source);
-    let options = Options::ENABLE_TABLES
-        | Options::ENABLE_FOOTNOTES
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_HEADING_ATTRIBUTES
-        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
-    let mut reader = Reader { language, ..Reader::default() };
-    for event in Parser::new_ext(&markdown, options) {
-        reader.take(event);
+    if html::is_page(source) {
+        let read = html::page(source, language, true);
+        if read.iter().any(|section| !section.paragraphs.is_empty()) {
+            return read;
+        }
+        // A broken page, with everything inside of an element that never ends: better too much than nothing.
+        return html::page(source, language, false);
     }
-    reader.end_block();
-    reader.sections
+    markdown::document(&plain::as_markdown(source), language)
 }
 
 /// Sections as Markdown that reads back as the same sentences.
@@ -59,141 +60,137 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
+/// An item of the list that is being read.
+#[derive(Debug)]
+struct Item {
+    text: String,
+    is_link: bool,
+}
+
 /// What has been read of the block that is being read, and everything before it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Reader<'a> {
     language: &'a str,
     sections: Vec<Section>,
     text: String,
-    heading: Option<HeadingLevel>,
-    /// How deep we are in what is not said at all: code, tables, images, notes, bare addresses.
-    skipped: usize,
-    /// The open link is a bare address. Links do not nest.
-    in_bare_link: bool,
-    /// For each open list the number of its next item, if it is numbered.
-    lists: Vec<Option<u64>>,
-    /// Items of the open list: a list is one paragraph, an item at least one sentence.
-    items: Paragraph,
+    /// Letters and digits of `text` that stand in links.
+    linked: usize,
+    in_link: bool,
+    heading: Option<u8>,
+    /// How many lists are open.
+    lists: usize,
+    /// A list is one paragraph, an item at least one sentence.
+    items: Vec<Item>,
+    /// Under a heading of this level that only lists sources and links: nothing is read up to the next such heading.
+    back_matter: Option<u8>,
+    html: tags::State,
 }
 
-impl Reader<'_> {
-    fn take(&mut self, event: Event<'_>) {
-        match event {
-            Event::Start(tag) if is_skipped(&tag) => {
-                self.in_bare_link |= matches!(tag, Tag::Link { .. });
-                self.skipped += 1;
-            }
-            Event::End(tag) if self.ends_skipped(tag) => self.skipped = self.skipped.saturating_sub(1),
-            _ if self.skipped > 0 => {}
-            Event::Start(tag) => self.start(tag),
-            Event::End(tag) => self.end(tag),
-            Event::Text(text) | Event::Code(text) | Event::Html(text) => self.text.push_str(&text),
-            Event::SoftBreak | Event::HardBreak => self.text.push('\n'),
-            Event::InlineHtml(tag) if is_line_break(&tag) => self.text.push('\n'),
-            Event::Rule => self.end_block(),
-            _ => {}
-        }
+impl<'a> Reader<'a> {
+    fn new(language: &'a str) -> Reader<'a> {
+        Reader { language, ..Reader::default() }
     }
 
-    fn start(&mut self, tag: Tag<'_>) {
-        match tag {
-            Tag::Heading { level, .. } => {
-                self.end_block();
-                self.heading = Some(level);
-            }
-            Tag::List(first) => {
-                self.end_item();
-                self.lists.push(first);
-            }
-            Tag::Item => {
-                // `1986. A great year` is a sentence that Markdown takes for the 1986th item.
-                if let Some(Some(number)) = self.lists.last_mut() {
-                    if *number > 99 {
-                        self.text = format!("{number}. ");
-                    }
-                    *number += 1;
-                }
-            }
-            Tag::HtmlBlock | Tag::BlockQuote(_) => self.end_block(),
-            _ => {}
+    fn push(&mut self, text: &str) {
+        if self.html.is_skipping() {
+            return;
         }
+        if self.in_link {
+            self.linked += letters(text);
+        }
+        self.text.push_str(text);
     }
 
-    fn end(&mut self, tag: TagEnd) {
-        match tag {
-            TagEnd::Heading(_) => self.end_heading(),
-            TagEnd::Item => self.end_item(),
-            TagEnd::List(_) => {
-                self.lists.pop();
-                if self.lists.is_empty() {
-                    self.end_block();
-                }
-            }
-            TagEnd::HtmlBlock => self.end_html(),
-            TagEnd::Paragraph => self.end_block(),
-            _ => {}
-        }
-    }
-
-    fn ends_skipped(&mut self, tag: TagEnd) -> bool {
-        match tag {
-            TagEnd::Link => std::mem::take(&mut self.in_bare_link),
-            TagEnd::CodeBlock | TagEnd::Image | TagEnd::Table => true,
-            TagEnd::FootnoteDefinition | TagEnd::MetadataBlock(_) => true,
-            _ => false,
-        }
+    /// The text of the block that ends here, cleaned, and whether all of it was a link.
+    fn take_text(&mut self) -> (String, bool) {
+        let text = std::mem::take(&mut self.text);
+        let linked = std::mem::take(&mut self.linked);
+        let is_link = linked > 0 && linked * 10 >= letters(&text) * 9;
+        (clean(&text), is_link)
     }
 
     fn end_heading(&mut self) {
         let level = self.heading.take();
-        let text = clean(&std::mem::take(&mut self.text));
+        let (text, _) = self.take_text();
         if !is_speakable(&text) {
             return;
         }
         match level {
-            Some(level) if text.chars().count() <= HEADING_MAX_CHARS => self.open(text, level as u8),
-            _ => self.add_paragraph(&text),
-        }
-    }
-
-    fn end_html(&mut self) {
-        for (level, text) in html_pieces(&std::mem::take(&mut self.text)) {
-            let text = clean(&text);
-            match level {
-                0 => self.add_paragraph(&text),
-                _ => self.open(text, level),
-            }
+            Some(level) if text.chars().count() <= HEADING_MAX_CHARS => self.open(text, level),
+            _ => self.add_paragraph(&text, false),
         }
     }
 
     fn end_item(&mut self) {
-        let text = clean(&std::mem::take(&mut self.text));
-        if is_speakable(&text) {
-            self.items.extend(sentences(&with_full_stop(&text, self.language), self.language));
+        let (text, is_link) = self.take_text();
+        if is_speakable(&text) && !left_out::is_boilerplate(&text) {
+            self.items.push(Item { text, is_link });
         }
     }
 
     fn end_block(&mut self) {
-        if !self.lists.is_empty() {
+        if self.heading.is_some() {
+            return self.end_heading();
+        }
+        if self.lists > 0 {
             return self.end_item();
         }
+        self.end_list();
+        let (text, is_link) = self.take_text();
+        self.add_paragraph(&text, is_link);
+    }
+
+    fn end_list(&mut self) {
         let items = std::mem::take(&mut self.items);
-        if !items.is_empty() {
-            self.section().paragraphs.push(items);
+        // Menus, tables of contents, further reading: nothing but links.
+        let links = items.iter().filter(|item| item.is_link).count();
+        if items.is_empty() || links * 5 >= items.len() * 4 && links > 0 {
+            return;
         }
-        let text = clean(&std::mem::take(&mut self.text));
-        self.add_paragraph(&text);
+        let said = items
+            .iter()
+            .flat_map(|item| speakable_sentences(&with_full_stop(&item.text, self.language), self.language));
+        let paragraph: Paragraph = said.collect();
+        if !paragraph.is_empty() && self.back_matter.is_none() {
+            self.section().paragraphs.push(paragraph);
+        }
     }
 
     fn open(&mut self, heading: String, level: u8) {
-        self.sections.push(Section { heading: Some(heading), level, paragraphs: Vec::new() });
+        if self.back_matter.is_some_and(|above| level > above) {
+            return;
+        }
+        self.back_matter = None;
+        if !self.sections.is_empty() && left_out::is_back_matter(&heading) {
+            self.back_matter = Some(level);
+        } else if !left_out::is_boilerplate(&heading) {
+            self.sections.push(Section { heading: Some(heading), level, paragraphs: Vec::new() });
+        }
     }
 
-    fn add_paragraph(&mut self, text: &str) {
-        let mut paragraph = sentences(text, self.language);
-        paragraph.retain(|sentence| is_speakable(sentence));
+    fn add_paragraph(&mut self, text: &str, is_link: bool) {
+        let ends = text.trim_end_matches(['"', '”', '’', '\'', ')', '」']).ends_with(ENDS);
+        if (is_link && !ends) || self.back_matter.is_some() || left_out::is_boilerplate(text) {
+            return;
+        }
+        let paragraph = speakable_sentences(text, self.language);
         if !paragraph.is_empty() {
             self.section().paragraphs.push(paragraph);
+        }
+    }
+
+    /// `For example:` above code or a table that is left out announces nothing.
+    fn drop_announcement(&mut self) {
+        let Some(paragraphs) = self.sections.last_mut().map(|section| &mut section.paragraphs) else {
+            return;
+        };
+        if let Some(paragraph) = paragraphs.last_mut()
+            && paragraph.last().is_some_and(|sentence| sentence.ends_with([':', '：']))
+        {
+            paragraph.pop();
+            if paragraph.is_empty() {
+                paragraphs.pop();
+            }
         }
     }
 
@@ -204,22 +201,25 @@ impl Reader<'_> {
         let last = self.sections.len() - 1;
         &mut self.sections[last]
     }
-}
 
-fn is_skipped(tag: &Tag<'_>) -> bool {
-    match tag {
-        Tag::CodeBlock(_)
-        | Tag::Image { .. }
-        | Tag::Table(_)
-        | Tag::FootnoteDefinition(_)
-        | Tag::MetadataBlock(_) => true,
-        Tag::Link { link_type, .. } => matches!(link_type, LinkType::Autolink | LinkType::Email),
-        _ => false,
+    fn finish(mut self) -> Vec<Section> {
+        self.end_block();
+        self.lists = 0;
+        self.end_block();
+        self.sections
     }
 }
 
-fn is_line_break(tag: &str) -> bool {
-    tag.starts_with("<br")
+const ENDS: [char; 7] = ['.', '!', '?', '…', '。', '！', '？'];
+
+/// The sentences that can be said whole: one with a hole where code or an address stood is left out.
+fn speakable_sentences(text: &str, language: &str) -> Paragraph {
+    let whole = sentences(text, language).into_iter().filter_map(|sentence| is_cut(&sentence, language));
+    whole.filter(|sentence| is_speakable(sentence)).collect()
+}
+
+fn letters(text: &str) -> usize {
+    text.chars().filter(|c| c.is_alphanumeric()).count()
 }
 
 #[cfg(test)]

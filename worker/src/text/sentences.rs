@@ -21,7 +21,9 @@ fn in_paragraph(text: &str, language: &str) -> Vec<Sentence> {
     let mut found = Vec::new();
     let mut start = 0;
     for stop in stops(text) {
-        let inside = quoted.iter().any(|range| range.start < stop.mark && stop.end < range.end);
+        // Quotations stand in order and apart: the last that begins before the stop is the one that may hold it.
+        let last = quoted.partition_point(|range| range.start < stop.mark).checked_sub(1);
+        let inside = last.is_some_and(|last| stop.end < quoted[last].end);
         if !inside && ends_sentence(&text[start..], &stop.relative_to(start), &language) {
             found.push(text[start..stop.end].trim().to_owned());
             start = stop.end;
@@ -49,7 +51,8 @@ impl Stop {
 fn stops(text: &str) -> Vec<Stop> {
     let mut stops: Vec<Stop> = Vec::new();
     // The mark that opens a quotation in English closes one in German.
-    let closes = |c: char| is_closer(c) || (c == '“' && text.contains('„'));
+    let german = text.contains('„');
+    let closes = |c: char| is_closer(c) || (c == '“' && german);
     for (at, c) in text.char_indices() {
         let after = at + c.len_utf8();
         match stops.last_mut() {
@@ -83,11 +86,16 @@ fn ends_sentence(text: &str, stop: &Stop, language: &str) -> bool {
     let marks = &text[stop.mark..stop.marks_end];
     let closed = stop.end > stop.marks_end;
     if after.len() == rest.len() {
+        // （…。） alone is a sentence.
+        if text.starts_with('（') && text[..stop.end].ends_with('）') {
+            return true;
+        }
         return ends_without_space(marks, closed, previous, after);
     }
     // A dash after a quotation leads on to who said it, or in some languages to the next speaker.
     let words = after.trim_start_matches(|c| is_opener(c) || is_dash(c) || c == ' ');
-    if matches!(next, ',' | ';' | ':') || (closed && continues_korean_quotation(after)) {
+    // `So . . . we` goes on after its spaced dots.
+    if matches!(next, ',' | ';' | ':') || is_mark(next) || (closed && continues_korean_quotation(after)) {
         return false;
     }
     let caseless = is_hangul(previous) || is_unspaced(previous);

@@ -7,9 +7,6 @@ use common::config::Policy;
 use common::policy::{self, Budgets, Failed, Verdict};
 use jiff::Timestamp;
 
-/// A call's time-out as it is shipped: `…__TIMEOUT_MS`.
-const SHIPPED_TIMEOUT_S: u64 = 60;
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Course {
     /// Nothing failed, or nothing is tried again.
@@ -49,7 +46,8 @@ pub(super) fn course(policy: &Policy, class: Class, retry_after: Option<Duration
 const NEARLY_ONE: f64 = 0.999_999_9;
 
 impl Course {
-    pub(super) fn attempts_cell(self) -> String {
+    /// As the table says it.
+    pub(super) fn attempts(self) -> String {
         match self {
             Course::Single => "1".into(),
             Course::GivenUp { attempts, .. } => attempts.to_string(),
@@ -59,14 +57,33 @@ impl Course {
         }
     }
 
-    pub(super) fn time_cell(self, class: Class) -> String {
+    /// As the table says it, when each attempt makes so many calls.
+    pub(super) fn time(self, calls: usize) -> String {
         match self {
-            Course::Single => "1 call".into(),
-            Course::GivenUp { attempts, waits } if class == Class::Timeout => {
-                format!("{attempts} × {SHIPPED_TIMEOUT_S} s + up to {}", spoken(waits))
+            Course::Single if calls == 1 => "1 call".into(),
+            Course::Single => format!("{calls} calls"),
+            Course::GivenUp { attempts, waits } => {
+                format!("{} calls + up to {}", attempts * calls as i64, spoken(waits))
             }
-            Course::GivenUp { attempts, waits } => format!("{attempts} calls + up to {}", spoken(waits)),
             Course::UntilDeadline { .. } => "at the deadline".into(),
+        }
+    }
+
+    /// As the table says it, when the work may be done at any attempt.
+    pub(super) fn overcome(self) -> String {
+        match self {
+            Course::GivenUp { waits, .. } => format!("several calls + up to {}", spoken(waits)),
+            other => other.time(1),
+        }
+    }
+
+    /// As the table says it, when each attempt ends by a time-out.
+    pub(super) fn time_outs(self, each: Duration) -> String {
+        match self {
+            Course::GivenUp { attempts, waits } => {
+                format!("{attempts} × {} s + up to {}", whole(each), spoken(waits))
+            }
+            other => other.time(1),
         }
     }
 }

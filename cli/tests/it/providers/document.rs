@@ -2,8 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use std::time::Duration;
+
 use anyhow::{Context, ensure};
+use common::class::Class;
+use common::config::{Engines, Policy};
 use loadtest::providers::{Endpoint, Misbehaviour};
+use serde_json::{Value, json};
+
+use super::case::{Stage, retry_after};
+use super::course::{Course, course};
 
 /// A line of a table: what becomes of a misbehaviour that meets every call of a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +23,78 @@ pub(super) struct Row {
     pub(super) time: String,
     pub(super) state: String,
     pub(super) reads: String,
+}
+
+impl Row {
+    pub(super) fn class(&self) -> anyhow::Result<Class> {
+        let name = if self.class == "—" { "success" } else { &self.class };
+        Ok(serde_json::from_value(Value::String(name.to_owned()))?)
+    }
+
+    /// Each answer brings the work further although it is wrong, until it is done.
+    pub(super) fn is_overcome(&self) -> anyhow::Result<bool> {
+        Ok(self.state == "completed" && self.class()? != Class::Success)
+    }
+
+    /// As the time begins; a time-out is that of one call.
+    pub(super) fn calls(&self) -> anyhow::Result<Calls> {
+        let mut words = self.time.split(' ');
+        match (words.next(), words.next()) {
+            (Some("several"), Some("calls")) => Ok(Calls::Several),
+            (Some(calls), Some("calls" | "call")) => {
+                let (calls, attempts) = (calls.parse::<usize>()?, self.attempts.parse::<usize>()?);
+                ensure!(calls % attempts == 0, "{calls} calls cannot be {attempts} times the same");
+                Ok(Calls::Each(calls / attempts))
+            }
+            _ => Ok(Calls::Each(1)),
+        }
+    }
+}
+
+/// Calls that an attempt makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Calls {
+    Each(usize),
+    /// More than one; how many depends on lengths that the fleet learns.
+    Several,
+}
+
+/// Attempts and times in the rows are those of the policy and the time-outs that are shipped. How many calls an attempt makes
+/// the fleet shows.
+pub(super) fn check(rows: &[Row], stage: Stage) -> anyhow::Result<()> {
+    let mut wrong = Vec::new();
+    for row in rows {
+        let class = row.class()?;
+        let course = course(&Policy::default(), class, retry_after(row));
+        let time = match (class, course, row.calls()?) {
+            (Class::Timeout, Course::GivenUp { .. }, _) => course.time_outs(shipped_time_out(row, stage)?),
+            (_, Course::Single, Calls::Several) => "several calls".into(),
+            (_, _, Calls::Several) if row.is_overcome()? => course.overcome(),
+            (_, _, Calls::Several) => "the number of calls".into(),
+            (_, _, Calls::Each(calls)) => course.time(calls),
+        };
+        let up_to = if row.is_overcome()? { "up to " } else { "" };
+        let cells = (format!("{up_to}{}", course.attempts()), time);
+        let written = (row.attempts.clone(), row.time.clone());
+        if cells != written {
+            wrong.push(format!("{stage:?} {}: {written:?} should be {cells:?}", row.misbehaviour.name()));
+        }
+    }
+    ensure!(wrong.is_empty(), "docs/providers.md says otherwise:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// How long the engine waits, as it is shipped.
+fn shipped_time_out(row: &Row, stage: Stage) -> anyhow::Result<Duration> {
+    let kinds = if stage == Stage::Speech { "tts" } else { "outline,script" };
+    let engines: Engines = serde_json::from_value(
+        json!({"x": {"type": "openai", "kinds": kinds, "url": "http://127.0.0.1:1", "model": "m"}}),
+    )?;
+    let engine = engines.get("x").context("an engine")?;
+    Ok(match row.misbehaviour {
+        Misbehaviour::StallMiddle => Duration::from_millis(engine.idle_timeout_ms),
+        _ => engine.first_byte_timeout(),
+    })
 }
 
 /// The rows below a heading. Fails unless every misbehaviour of the endpoint stands there once.

@@ -1,10 +1,11 @@
 //! What follows from an engine's settings.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
 
-use super::{Engine, EngineType};
+use super::{Engine, EngineType, rates};
 use crate::work::Kind;
 
 impl Engine {
@@ -33,6 +34,14 @@ impl Engine {
         self.languages.is_empty() || self.languages.iter().any(|known| known.eq_ignore_ascii_case(primary))
     }
 
+    /// Words (syllables, characters) a minute in a language, for planning lengths. Never 0.
+    pub fn rate(&self, language: &str) -> u32 {
+        // Rates given for some languages leave the others as they were.
+        let built_in = rates::ESPEAK.iter().filter(|_| self.r#type == EngineType::Espeak);
+        let built_in: BTreeMap<&str, &u32> = built_in.map(|(language, rate)| (*language, rate)).collect();
+        rates::rate(|tag| self.rates.get(tag).or_else(|| built_in.get(tag).copied()), language).max(1)
+    }
+
     /// Base addresses, the first one first.
     pub fn addresses(&self) -> Vec<&str> {
         let all = self.url.iter().chain(&self.urls).map(|url| url.trim()).filter(|url| !url.is_empty());
@@ -47,8 +56,18 @@ impl Engine {
 
     /// How long one whole call may take.
     pub fn timeout(&self) -> Duration {
-        let writes = self.r#type == EngineType::OpenAi && !self.kinds.contains(&Kind::Tts);
-        Duration::from_millis(self.timeout_ms.unwrap_or(if writes { 600_000 } else { 60_000 }))
+        Duration::from_millis(self.timeout_ms.unwrap_or(if self.streams() { 600_000 } else { 60_000 }))
+    }
+
+    /// How long a server may take to begin its answer.
+    pub fn first_byte_timeout(&self) -> Duration {
+        let usual = if self.streams() { Duration::from_secs(120) } else { self.timeout() };
+        self.first_byte_timeout_ms.map_or(usual, Duration::from_millis).min(self.timeout())
+    }
+
+    /// Answers of language models come word by word, recordings whole.
+    fn streams(&self) -> bool {
+        self.r#type == EngineType::OpenAi && !self.kinds.contains(&Kind::Tts)
     }
 
     /// Millionths of the currency unit for these units.
@@ -62,6 +81,9 @@ impl Engine {
     pub(in crate::config) fn check(&self, name: &str) -> anyhow::Result<()> {
         if self.concurrency == 0 {
             bail!("engines.{name}.concurrency is 0; give at least 1");
+        }
+        for (language, rate) in &self.rates {
+            rates::check(name, language, *rate)?;
         }
         if self.r#type != EngineType::OpenAi {
             return Ok(());
@@ -148,6 +170,22 @@ mod tests {
         check(serde_json::json!({"context_tokens": 100}), "context_tokens");
         check(serde_json::json!({"idle_timeout_ms": 0}), "timeout");
         check(serde_json::json!({"max_input": 1}), "max_input");
+    }
+
+    #[test]
+    fn a_writer_must_begin_sooner_than_it_must_end() {
+        let check = |change: serde_json::Value, expected: (u64, u64)| {
+            let mut json =
+                serde_json::json!({"type": "openai", "kinds": "script", "url": "http://a", "model": "m"});
+            json.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            let engine = engine(json);
+            let found = (engine.first_byte_timeout().as_secs(), engine.timeout().as_secs());
+            assert_eq!(found, expected, "{change}");
+        };
+        check(serde_json::json!({}), (120, 600));
+        check(serde_json::json!({"kinds": "tts"}), (60, 60));
+        check(serde_json::json!({"first_byte_timeout_ms": 300_000}), (300, 600));
+        check(serde_json::json!({"timeout_ms": 20_000}), (20, 20));
     }
 
     #[test]

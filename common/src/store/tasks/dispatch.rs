@@ -38,9 +38,10 @@ pub async fn take_ready(
     let select = tx.prepare_cached(TAKE_READY).await?;
     let rows = tx.query(&select, &[&kind.as_str(), &lane.as_str(), &from_rank, &limit]).await?;
     let mut ready = rows.iter().map(|row| read(row, kind, lane)).collect::<anyhow::Result<Vec<Ready>>>()?;
-    let failed: Vec<&mut Ticket> =
-        ready.iter_mut().map(|ready| &mut ready.ticket).filter(|ticket| ticket.failures > 0).collect();
-    count_definite_failures(tx, failed).await?;
+    // By attempts: a replay begins a new budget of failures, but what was asked before is known to the provider.
+    let tried: Vec<&mut Ticket> =
+        ready.iter_mut().map(|ready| &mut ready.ticket).filter(|ticket| ticket.attempt > 1).collect();
+    count_definite_failures(tx, tried).await?;
     for ready in ready.iter_mut().filter(|ready| ready.ticket.committed_turns > 0) {
         ready.ticket.written = written(tx, &ready.ticket).await?;
     }
@@ -77,7 +78,7 @@ fn read(row: &Row, kind: Kind, lane: Lane) -> anyhow::Result<Ready> {
     })
 }
 
-/// Of tasks that have failed, how often they did for certain. After a timeout the provider may still be at it, or done: asked
+/// Of tasks that were tried before, how often they did for certain. After a timeout the provider may still be at it, or done: asked
 /// again with the same idempotency key, it can answer what was paid for already.
 async fn count_definite_failures(tx: &Transaction<'_>, tickets: Vec<&mut Ticket>) -> anyhow::Result<()> {
     if tickets.is_empty() {

@@ -1,27 +1,35 @@
-//! Chapters: from headings, from the titles that the request names, or of about equal length.
+//! Chapters: from headings, from the titles that the request names, or from shifts of topic.
 
-use common::work::{Brief, ChapterPlan, ChapterRequest, OutlineResult, TextRef};
+use common::work::{Brief, ChapterRequest, OutlineResult, TextRef};
 
-use super::Block;
+use super::lengths::with_budgets;
 use super::phrases::{Phrases, part_title};
+use super::script::Scene;
+use super::{Block, topics};
 use crate::failure::Failure;
-use crate::text::{Section, per_minute, sections, speakable_units, to_markdown};
+use crate::text::{Section, sections, speakable_units, to_markdown};
 
 /// More chapters than this are no table of contents; small neighbours are put together.
 const MAX_CHAPTERS: usize = 30;
 
-/// A source without headings that takes longer than this is divided,
-const LONG_MINUTES: u32 = 4;
-/// into parts of about this length.
-const PART_MINUTES: u32 = 3;
+/// Of a source without headings, what is told longer than this is divided,
+const LONG_SECONDS: f64 = 240.0;
+/// into parts of about this length, and none much shorter.
+const PART_SECONDS: f64 = 180.0;
+
+/// A chapter that gets less time than this says little but its title; neighbours share one.
+const LEAST_SECONDS: f64 = 20.0;
+
+/// Paragraphs longer than this hide where the topic shifts when there are few of them.
+const SENTENCES_A_BLOCK: usize = 4;
 
 /// A chapter that is being put together.
 #[derive(Clone, Debug)]
-struct Part {
-    title: String,
-    brief: String,
-    blocks: Vec<Block>,
-    units: u32,
+pub(super) struct Part {
+    pub(super) title: String,
+    pub(super) brief: String,
+    pub(super) blocks: Vec<Block>,
+    units: f64,
     /// The title is the source's own, and is said wherever the text goes.
     headed: bool,
 }
@@ -39,15 +47,22 @@ pub(super) fn plan(
         ));
     }
     let title = episode_title(brief, &sections);
+    // What the script will know: the episode's title stands in its brief.
+    let brief = &Brief { title: Some(title.clone()), ..brief.clone() };
     let parts = by_headings(sections, &title, language);
     let parts = if !requested.is_empty() {
         by_request(parts, requested, language)?
     } else if let [only] = parts.as_slice() {
-        by_length(only, language)
+        by_topic(only, brief)
     } else {
-        merged(parts)
+        let most = target_seconds(brief).map_or(MAX_CHAPTERS, |target| (target / LEAST_SECONDS) as usize);
+        merged(parts, most.clamp(1, MAX_CHAPTERS))
     };
     Ok(OutlineResult { title, chapters: with_budgets(parts, brief) })
+}
+
+pub(super) fn target_seconds(brief: &Brief) -> Option<f64> {
+    brief.target_minutes.map(|minutes| f64::from(minutes) * 60.0)
 }
 
 /// The request's title, else the source's only top heading, else the topic, else the first heading or words.
@@ -141,34 +156,54 @@ fn folded(title: &str) -> String {
     title.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-fn by_length(only: &Part, language: &str) -> Vec<Part> {
-    let rate = per_minute(language);
-    if only.units <= LONG_MINUTES * rate {
+/// A source without headings, cut where its topic shifts, if what will be told of it is long.
+fn by_topic(only: &Part, brief: &Brief) -> Vec<Part> {
+    let language = &brief.language;
+    let whole = only.units * 60.0 / f64::from(brief.pace.rate(language));
+    let told = target_seconds(brief).map_or(whole, |target| target.min(whole));
+    if told <= LONG_SECONDS {
         return vec![only.clone()];
     }
-    let count =
-        (only.units.div_ceil(PART_MINUTES * rate) as usize).clamp(2, MAX_CHAPTERS).min(only.blocks.len());
-    let shares = divided(only.blocks.clone(), count, language).into_iter().enumerate();
-    let parts = shares
-        .map(|(place, blocks)| Part::new(part_title(language, place + 1), String::new(), blocks, language));
-    let parts: Vec<Part> = parts.collect();
-    if parts.len() == 1 { vec![only.clone()] } else { parts }
+    let count = ((told / PART_SECONDS).round() as usize).clamp(2, MAX_CHAPTERS);
+    let blocks = if only.blocks.len() < 3 * count {
+        only.blocks.iter().cloned().flat_map(|block| split(block, SENTENCES_A_BLOCK)).collect()
+    } else {
+        only.blocks.clone()
+    };
+    let texts: Vec<String> = blocks.iter().map(|block| block.sentences.join(" ")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let sizes: Vec<f64> = blocks.iter().map(|block| units(block, language)).collect();
+    let least = only.units / count as f64 / 2.0;
+    let mut starts = topics::shifts(&texts, &sizes, count, least);
+    starts.push(blocks.len());
+    if starts.len() < 3 {
+        return vec![only.clone()];
+    }
+    let parts = starts.windows(2).enumerate().map(|(place, range)| {
+        Part::new(
+            part_title(language, place + 1),
+            String::new(),
+            blocks[range[0]..range[1]].to_vec(),
+            language,
+        )
+    });
+    parts.collect()
 }
 
 /// Blocks in `count` shares of about equal length, in order, cut at paragraphs, or at sentences where there are too few.
 /// A share is empty only if there are fewer sentences than shares.
 fn divided(mut blocks: Vec<Block>, count: usize, language: &str) -> Vec<Vec<Block>> {
     if blocks.len() < count {
-        blocks = blocks.into_iter().flat_map(one_block_a_sentence).collect();
+        blocks = blocks.into_iter().flat_map(|block| split(block, 1)).collect();
     }
     let mut shares = vec![Vec::new(); count];
-    let total: u64 = blocks.iter().map(|block| u64::from(units(block, language))).sum();
+    let total: f64 = blocks.iter().map(|block| units(block, language)).sum();
     let length = blocks.len();
-    let (mut before, mut share) = (0, 0);
+    let (mut before, mut share) = (0.0, 0);
     for (place, block) in blocks.into_iter().enumerate() {
-        let size = u64::from(units(&block, language));
+        let size = units(&block, language);
         // Where the block's middle falls decides, but no share is passed over and what is left suffices for the others.
-        let middle = ((2 * before + size) * count as u64 / (2 * total).max(1)) as usize;
+        let middle = ((before + size / 2.0) * count as f64 / total.max(1.0)) as usize;
         let least = share.max(count.saturating_sub(length - place));
         let most = if place == 0 { 0 } else { (share + 1).min(count.saturating_sub(1)) };
         share = middle.max(least).min(most);
@@ -180,19 +215,18 @@ fn divided(mut blocks: Vec<Block>, count: usize, language: &str) -> Vec<Vec<Bloc
     shares
 }
 
-fn one_block_a_sentence(block: Block) -> impl Iterator<Item = Block> {
+/// In blocks of at most `most` sentences.
+fn split(block: Block, most: usize) -> Vec<Block> {
     let mut heading = block.heading;
-    block
-        .sentences
-        .into_iter()
-        .map(move |sentence| Block { heading: heading.take(), sentences: vec![sentence] })
+    let pieces = block.sentences.chunks(most);
+    pieces.map(|sentences| Block { heading: heading.take(), sentences: sentences.to_vec() }).collect()
 }
 
-/// At most [`MAX_CHAPTERS`]: the two neighbours that are shortest together become one, until few enough are left.
-fn merged(mut parts: Vec<Part>) -> Vec<Part> {
-    while parts.len() > MAX_CHAPTERS {
-        let pairs = parts.windows(2).map(|pair| u64::from(pair[0].units) + u64::from(pair[1].units));
-        let Some((place, _)) = pairs.enumerate().min_by_key(|(_, units)| *units) else { break };
+/// At most `most`: the two neighbours that are shortest together become one, until few enough are left.
+fn merged(mut parts: Vec<Part>, most: usize) -> Vec<Part> {
+    while parts.len() > most {
+        let pairs = parts.windows(2).map(|pair| pair[0].units + pair[1].units).enumerate();
+        let Some((place, _)) = pairs.min_by(|a, b| a.1.total_cmp(&b.1)) else { break };
         let next = parts.remove(place + 1);
         parts[place].units += next.units;
         parts[place].blocks.extend(next.into_blocks());
@@ -200,25 +234,7 @@ fn merged(mut parts: Vec<Part>) -> Vec<Part> {
     parts
 }
 
-/// The target length, shared in proportion. A source that is shorter than the target is told whole.
-fn with_budgets(parts: Vec<Part>, brief: &Brief) -> Vec<ChapterPlan> {
-    let total: u64 = parts.iter().map(|part| u64::from(part.units)).sum();
-    let target =
-        brief.target_minutes.map(|minutes| u64::from(minutes) * u64::from(per_minute(&brief.language)));
-    let budget = |part: &Part| match target {
-        Some(target) if target < total => (target * u64::from(part.units) / total.max(1)).max(1) as u32,
-        _ => 0,
-    };
-    let plan = |part: Part| ChapterPlan {
-        budget: budget(&part),
-        source: Some(part.text(&brief.language)),
-        title: part.title,
-        brief: part.brief,
-    };
-    parts.into_iter().map(plan).collect()
-}
-
-fn units(block: &Block, language: &str) -> u32 {
+fn units(block: &Block, language: &str) -> f64 {
     let heading = block.heading.iter();
     heading.chain(&block.sentences).map(|sentence| speakable_units(sentence, language)).sum()
 }
@@ -242,7 +258,11 @@ impl Part {
         self.blocks
     }
 
-    fn text(&self, language: &str) -> TextRef {
+    pub(super) fn scene<'a>(&'a self, brief: &'a Brief, place: usize, chapters: u16) -> Scene<'a> {
+        Scene { brief, chapter: u16::try_from(place).unwrap_or(u16::MAX), chapters, title: &self.title }
+    }
+
+    pub(super) fn text(&self, language: &str) -> TextRef {
         let paragraphs: Vec<_> =
             self.blocks.iter().map(|block| (block.heading.as_deref(), &block.sentences)).collect();
         TextRef::Inline(to_markdown(&paragraphs, language))

@@ -1,22 +1,25 @@
 //! Turns: the chapter's sentences, whole and in order, shared among the speakers.
 
-use common::work::{Format, Pause, ScriptInput, ScriptPart, Turn};
+use common::work::{Brief, Format, Pause, Place, ScriptInput, ScriptPart, Turn};
 
 use super::Block;
-use super::phrases::Phrases;
+use super::phrases::{Phrases, closing, opening, transition};
+use super::telling::{Candidate, Ranking};
 use crate::failure::Failure;
-use crate::text::{chunks, per_minute, sections, separator, speakable_units, with_full_stop};
+use crate::text::{chunks, is_speakable, sections, separator, speakable_units, with_full_stop};
 
 /// A turn is a segment of speech: long enough to sound like one, short enough to be said again cheaply.
 const TURN_MAX_SENTENCES: usize = 3;
 const TURN_MAX_CHARS: usize = 300;
-const TURN_MAX_SECONDS: u32 = 15;
+const TURN_MAX_SECONDS: f64 = 15.0;
 
-/// Something to say, before its pause is known. `breath` numbers what is said without a pause longer than a sentence's.
-struct Line {
-    speaker: u8,
-    breath: usize,
-    text: String,
+/// A chapter where it stands in its episode. The brief's title is the episode's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scene<'a> {
+    pub(super) brief: &'a Brief,
+    pub(super) chapter: u16,
+    pub(super) chapters: u16,
+    pub(super) title: &'a str,
 }
 
 pub(super) fn write(input: &ScriptInput, source: &str) -> Result<ScriptPart, Failure> {
@@ -26,117 +29,163 @@ pub(super) fn write(input: &ScriptInput, source: &str) -> Result<ScriptPart, Fai
         let message = format!("chapter {} (\"{}\") has no text to say", input.chapter + 1, input.plan.title);
         return Err(Failure::permanent_input(message));
     }
-    let mut lines = Lines { language, lines: Vec::new(), breath: 0 };
-    lines.opening(input);
-    // The titles come out of the budget; a chapter without room for anything else still says one sentence.
-    let budget = match input.plan.budget {
-        0 => 0,
-        budget => budget.saturating_sub(lines.units()).max(1),
+    let scene = Scene {
+        brief: &input.brief,
+        chapter: input.chapter,
+        chapters: input.chapters,
+        title: &input.plan.title,
     };
-    for (place, block) in chosen(blocks, budget, language).into_iter().enumerate() {
-        lines.block(speaker(input, place), &block);
-    }
-    if input.chapter + 1 >= input.chapters
-        && let Some(phrases) = Phrases::of(language)
-    {
-        lines.add(0, phrases.closing.to_owned());
-    }
-    Ok(ScriptPart { turns: with_pauses(lines.lines) })
+    let ranking = (input.plan.budget > 0).then(|| ranking(&scene, &blocks));
+    Ok(ScriptPart { turns: turns(&scene, &blocks, ranking.as_ref(), input.plan.budget) })
 }
 
-/// Speakers take turns at paragraphs; chapters begin with another one each.
-fn speaker(input: &ScriptInput, paragraph: usize) -> u8 {
-    let speakers = input.brief.speakers.len().clamp(1, 256);
-    match input.brief.format {
-        Format::Monologue => 0,
-        Format::Dialogue | Format::Interview | Format::Debate => {
-            ((usize::from(input.chapter) + paragraph) % speakers) as u8
-        }
-    }
+/// How much each sentence of the chapter tells.
+pub(super) fn ranking(scene: &Scene<'_>, blocks: &[Block]) -> Ranking {
+    let language = &scene.brief.language;
+    let candidates: Vec<Candidate<'_>> = blocks
+        .iter()
+        .flat_map(|block| {
+            block.sentences.iter().enumerate().map(|(place, text)| Candidate {
+                text,
+                units: speakable_units(text, language),
+                leads_paragraph: place == 0,
+            })
+        })
+        .collect();
+    let episode = scene.brief.title.as_deref().unwrap_or_default();
+    Ranking::of(&candidates, &format!("{} {episode}", scene.title), language)
 }
 
-/// What fits the budget: first sentences of all paragraphs before second ones, for a paragraph's lead says most.
-/// A budget of 0 is everything. Paragraphs of which nothing fits are left out.
-fn chosen(mut blocks: Vec<Block>, budget: u32, language: &str) -> Vec<Block> {
-    if budget == 0 {
-        return blocks;
-    }
-    let mut kept = vec![0; blocks.len()];
-    let mut used = 0;
-    let rounds = blocks.iter().map(|block| block.sentences.len()).max().unwrap_or(0);
-    'filled: for round in 0..rounds {
-        for (block, kept) in blocks.iter().zip(&mut kept) {
-            let Some(sentence) = block.sentences.get(round) else { continue };
-            let units = speakable_units(sentence, language);
-            // Over by less than half a sentence is nearer than under by more than half; one is always said.
-            if used > 0 && used + units / 2 > budget {
-                break 'filled;
-            }
-            used += units;
-            *kept += 1;
+/// The chapter's turns. A budget of 0, or no ranking, is everything.
+pub(super) fn turns(
+    scene: &Scene<'_>,
+    blocks: &[Block],
+    ranking: Option<&Ranking>,
+    budget: u32,
+) -> Vec<Turn> {
+    let mut lines = Lines { scene, lines: Vec::new(), breath: 0, place: usize::from(scene.chapter) };
+    lines.opening();
+    let ending = (scene.chapter + 1 >= scene.chapters)
+        .then(|| closing(&scene.brief.language, scene.brief.title.as_deref().unwrap_or(scene.title)))
+        .flatten();
+    match ranking.filter(|_| budget > 0) {
+        None => blocks.iter().for_each(|block| lines.block(block)),
+        Some(ranking) => {
+            // What is said beside the text comes out of the budget; one sentence is always said.
+            let ending = ending.as_ref().map_or(0.0, |text| speakable_units(text, &scene.brief.language));
+            let budget = (f64::from(budget) - lines.units() - ending).max(1.0);
+            kept(blocks, &ranking.chosen(budget)).iter().for_each(|block| lines.block(block));
         }
     }
-    for (block, kept) in blocks.iter_mut().zip(kept) {
-        block.sentences.truncate(kept);
+    if let Some(ending) = ending {
+        lines.aside(Place::Closing, &ending);
     }
-    blocks.retain(|block| !block.sentences.is_empty());
-    blocks
+    with_pauses(lines.lines)
+}
+
+/// How long the turns will last, silences included, by the pace of the brief.
+pub(super) fn seconds(turns: &[Turn], brief: &Brief) -> f64 {
+    let pauses = &brief.pace.pauses;
+    let silence = |pause: Pause| match pause {
+        Pause::Sentence => pauses.sentence_ms,
+        Pause::Turn => pauses.turn_ms,
+        Pause::Paragraph => pauses.paragraph_ms,
+        Pause::Chapter => pauses.chapter_ms,
+    };
+    let units = turns.iter().map(|turn| speakable_units(&turn.text, &brief.language)).sum::<f64>();
+    let silences = turns.iter().map(|turn| f64::from(silence(turn.pause)) / 1000.0).sum::<f64>();
+    units * 60.0 / f64::from(brief.pace.rate(&brief.language)) + silences
+}
+
+/// The blocks with the sentences that were chosen. Paragraphs of which none was are left out.
+fn kept(blocks: &[Block], chosen: &[bool]) -> Vec<Block> {
+    let mut chosen = chosen.iter();
+    let keep = |block: &Block| {
+        let sentences = block.sentences.iter().zip(chosen.by_ref()).filter(|(_, chosen)| **chosen);
+        let sentences: Vec<String> = sentences.map(|(sentence, _)| sentence.clone()).collect();
+        Block { heading: block.heading.clone(), sentences }
+    };
+    blocks.iter().map(keep).filter(|block| !block.sentences.is_empty()).collect()
+}
+
+/// Something to say, before its pause is known. `breath` numbers what is said without a pause longer than a sentence's.
+#[derive(Debug)]
+struct Line {
+    speaker: u8,
+    breath: usize,
+    place: Place,
+    text: String,
 }
 
 struct Lines<'a> {
-    language: &'a str,
+    scene: &'a Scene<'a>,
     lines: Vec<Line>,
     breath: usize,
+    /// Counts what is said by one speaker in one go: the next one is another's.
+    place: usize,
 }
 
 impl Lines<'_> {
     /// The episode's title before the first chapter, and every chapter's own.
-    fn opening(&mut self, input: &ScriptInput) {
-        let first = speaker(input, 0);
-        let introduction = Phrases::of(self.language).map(|phrases| phrases.introduction);
-        let title = &input.plan.title;
-        let episode = input.brief.title.as_ref().filter(|_| input.chapter == 0);
+    fn opening(&mut self) {
+        let Scene { brief, chapter, chapters, title } = *self.scene;
+        let introduction = Phrases::of(&brief.language).map(|phrases| phrases.introduction);
+        let episode = brief.title.as_deref().filter(|_| chapter == 0);
         if let Some(episode) = episode {
-            self.heading(first, episode);
+            self.aside(Place::Opening, &opening(&brief.language, episode));
         }
-        if episode.is_none() || (episode != Some(title) && introduction != Some(title.as_str())) {
-            self.heading(first, title);
-        }
-    }
-
-    fn heading(&mut self, speaker: u8, heading: &str) {
-        for piece in chunks(&with_full_stop(heading, self.language), TURN_MAX_CHARS) {
-            self.add(speaker, piece);
+        if episode.is_none() || (episode != Some(title) && introduction != Some(title)) {
+            self.aside(Place::Transition, &transition(&brief.language, title, chapter, chapters));
         }
     }
 
-    fn block(&mut self, speaker: u8, block: &Block) {
+    /// Said between paragraphs, as a turn of its own.
+    fn aside(&mut self, place: Place, text: &str) {
+        let speaker = self.next_speaker();
+        self.pieces(speaker, place, text);
+    }
+
+    fn block(&mut self, block: &Block) {
+        let speaker = self.next_speaker();
         if let Some(heading) = &block.heading {
-            self.heading(speaker, heading);
+            self.pieces(speaker, Place::Transition, heading);
         }
         self.breath += 1;
         let breath = self.breath;
-        for text in grouped(&block.sentences, self.language) {
-            self.lines.push(Line { speaker, breath, text });
+        for text in grouped(&block.sentences, self.scene.brief) {
+            self.lines.push(Line { speaker, breath, place: Place::Body, text });
         }
     }
 
-    fn units(&self) -> u32 {
-        self.lines.iter().map(|line| speakable_units(&line.text, self.language)).sum()
+    fn pieces(&mut self, speaker: u8, place: Place, text: &str) {
+        for text in chunks(&with_full_stop(text, &self.scene.brief.language), TURN_MAX_CHARS) {
+            if is_speakable(&text) {
+                self.breath += 1;
+                self.lines.push(Line { speaker, breath: self.breath, place, text });
+            }
+        }
     }
 
-    /// A line that stands on its own.
-    fn add(&mut self, speaker: u8, text: String) {
-        if crate::text::is_speakable(&text) {
-            self.breath += 1;
-            self.lines.push(Line { speaker, breath: self.breath, text });
+    /// Speakers take turns at paragraphs; chapters begin with another one each.
+    fn next_speaker(&mut self) -> u8 {
+        let speakers = self.scene.brief.speakers.len().clamp(1, 256);
+        let place = self.place;
+        self.place += 1;
+        match self.scene.brief.format {
+            Format::Monologue => 0,
+            Format::Dialogue | Format::Interview | Format::Debate => (place % speakers) as u8,
         }
+    }
+
+    fn units(&self) -> f64 {
+        self.lines.iter().map(|line| speakable_units(&line.text, &self.scene.brief.language)).sum()
     }
 }
 
 /// One to three sentences each; a sentence that is too long is cut at its clauses.
-fn grouped(sentences: &[String], language: &str) -> Vec<String> {
-    let max_units = per_minute(language) * TURN_MAX_SECONDS / 60;
+fn grouped(sentences: &[String], brief: &Brief) -> Vec<String> {
+    let language = &brief.language;
+    let max_units = f64::from(brief.pace.rate(language)) * TURN_MAX_SECONDS / 60.0;
     let separator = separator(language);
     let mut groups: Vec<String> = Vec::new();
     let mut open = 0;
@@ -170,6 +219,9 @@ fn with_pauses(lines: Vec<Line>) -> Vec<Turn> {
     };
     let turns = lines.into_iter().zip(next);
     turns
-        .map(|(line, next)| Turn { speaker: line.speaker, pause: pause(&line, next), text: line.text })
+        .map(|(line, next)| {
+            let pause = pause(&line, next);
+            Turn { speaker: line.speaker, text: line.text, pause, place: line.place }
+        })
         .collect()
 }

@@ -68,20 +68,15 @@ fn one_a_paragraph(section: Section) -> impl Iterator<Item = Section> {
 
 /// Neighbouring paragraphs in up to `count` shares of about equal length; none is empty.
 fn shares(blocks: Vec<Section>, count: usize, language: &str) -> Vec<Vec<Section>> {
-    let units = |section: &Section| -> u64 {
-        section
-            .paragraphs
-            .iter()
-            .flatten()
-            .map(|sentence| u64::from(speakable_units(sentence, language)))
-            .sum()
+    let units = |section: &Section| -> f64 {
+        section.paragraphs.iter().flatten().map(|sentence| speakable_units(sentence, language)).sum()
     };
-    let total: u64 = blocks.iter().map(units).sum::<u64>().max(1);
+    let total: f64 = blocks.iter().map(units).sum::<f64>().max(1.0);
     let mut shares: Vec<Vec<Section>> = vec![Vec::new(); count];
-    let mut before = 0;
+    let mut before = 0.0;
     for block in blocks {
         let size = units(&block);
-        let place = ((before + size / 2) * count as u64 / total) as usize;
+        let place = ((before + size / 2.0) * count as f64 / total) as usize;
         before += size;
         if let Some(share) = shares.get_mut(place.min(count - 1)) {
             share.push(block);

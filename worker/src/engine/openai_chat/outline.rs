@@ -10,8 +10,9 @@ use super::material::{Material, material};
 use super::prompt::{self, Prompt};
 use super::{Ended, Flow, MAX_ASKS, OpenAiChat, Reader, wrong};
 use crate::engine::Call;
+use crate::engine::pace::planned;
 use crate::failure::Failure;
-use crate::text::{is_speakable, per_minute, speakable_units};
+use crate::text::{is_speakable, speakable_units};
 
 /// Without a length asked for: as long as the source takes, at most this many minutes.
 const DEFAULT_MINUTES: u32 = 6;
@@ -182,7 +183,7 @@ fn title(text: &str) -> Result<String, String> {
 }
 
 fn outlined(plan: Plan, input: &OutlineInput, minutes: u32, material: Material) -> OutlineResult {
-    let total = minutes.saturating_mul(per_minute(&input.brief.language));
+    let total = f64::from(minutes) * planned(&input.brief);
     let even = 100.0 / plan.chapters.len() as f64;
     // A plan that gives a chapter nearly nothing, or nearly all, has not understood the question.
     let share = |chapter: &Chapter| {
@@ -198,7 +199,7 @@ fn outlined(plan: Plan, input: &OutlineInput, minutes: u32, material: Material) 
             Material::Whole(source) => Some(source.clone()),
             Material::Parts(parts) => parts.get(place).cloned().map(TextRef::Inline),
         },
-        budget: (f64::from(total) * share(chapter) / sum).round().max(1.0) as u32,
+        budget: (total * share(chapter) / sum).round().max(1.0) as u32,
     });
     let title = input.brief.title.clone().unwrap_or(plan.title);
     OutlineResult { title, chapters: chapters.collect() }
@@ -225,8 +226,8 @@ fn continuity(chapter: &Chapter) -> String {
 fn minutes(brief: &Brief, source: Option<&str>) -> u32 {
     brief.target_minutes.map_or_else(
         || {
-            let units = source.map_or(u32::MAX, |source| speakable_units(source, &brief.language));
-            units.div_ceil(per_minute(&brief.language)).clamp(1, DEFAULT_MINUTES)
+            let units = source.map_or(f64::INFINITY, |source| speakable_units(source, &brief.language));
+            (units / planned(brief)).ceil().clamp(1.0, f64::from(DEFAULT_MINUTES)) as u32
         },
         u32::from,
     )

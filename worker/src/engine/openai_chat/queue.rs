@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use common::work::{Pause, ScriptPart, Turn};
+use common::work::{Pause, Place, ScriptPart, Turn};
 
 use crate::engine::Draft;
 use crate::text::{Weight, pieces, speakable_units};
@@ -11,31 +11,30 @@ use crate::text::{Weight, pieces, speakable_units};
 const SEGMENT_CHARS: usize = 400;
 
 /// A chapter's length in words, syllables or characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Budget {
-    pub(super) aim: u32,
-    pub(super) low: u32,
-    pub(super) high: u32,
+    pub(super) aim: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
     /// Up to here turns are given on at once; what follows waits until the end is known.
-    sure: u32,
+    sure: f64,
     /// Reading stops here.
-    pub(super) most: u32,
+    pub(super) most: f64,
 }
 
 impl Budget {
     /// An episode keeps within 15 % of its length if every chapter keeps within 10 % and the pace is off by 5 %. While the
     /// voices' pace is only a guess, less is sure.
-    pub(super) fn around(aim: u32, measured: bool) -> Budget {
-        let part = |percent: u64| u32::try_from(u64::from(aim) * percent / 100).unwrap_or(u32::MAX);
-        let sure = part(if measured { 70 } else { 50 });
-        Budget { aim, low: part(90), high: part(110), sure, most: part(160).saturating_add(100) }
+    pub(super) fn around(aim: f64, measured: bool) -> Budget {
+        let sure = aim * if measured { 0.7 } else { 0.5 };
+        Budget { aim, low: aim * 0.9, high: aim * 1.1, sure, most: aim * 1.6 + 100.0 }
     }
 }
 
 /// A segment that is not given on yet.
 struct Pending {
     turn: Turn,
-    units: u32,
+    units: f64,
     /// The next segment is of the same turn.
     same_breath: bool,
 }
@@ -47,13 +46,13 @@ pub(super) struct Queue<'a> {
     budget: Option<Budget>,
     pending: VecDeque<Pending>,
     /// Units accepted, with those of earlier answers.
-    total: u32,
+    total: f64,
     /// And of these, given on.
-    given: u32,
+    given: f64,
 }
 
 impl<'a> Queue<'a> {
-    pub(super) fn new(language: &'a str, budget: Option<Budget>, so_far: u32, draft: &'a Draft) -> Queue<'a> {
+    pub(super) fn new(language: &'a str, budget: Option<Budget>, so_far: f64, draft: &'a Draft) -> Queue<'a> {
         Queue { language, draft, budget, pending: VecDeque::new(), total: so_far, given: so_far }
     }
 
@@ -62,7 +61,7 @@ impl<'a> Queue<'a> {
         self.budget = budget;
     }
 
-    pub(super) fn total(&self) -> u32 {
+    pub(super) fn total(&self) -> f64 {
         self.total
     }
 
@@ -76,8 +75,8 @@ impl<'a> Queue<'a> {
         let last = segments.len().saturating_sub(1);
         for (place, text) in segments.into_iter().enumerate() {
             let units = speakable_units(&text, self.language);
-            self.total = self.total.saturating_add(units);
-            let turn = Turn { speaker, text, pause: Default::default() };
+            self.total += units;
+            let turn = Turn { speaker, text, pause: Pause::default(), place: Place::Body };
             self.pending.push_back(Pending { turn, units, same_breath: place < last });
         }
     }
@@ -85,7 +84,7 @@ impl<'a> Queue<'a> {
     /// Gives on what will stay whatever follows: all but the last turn, while the chapter is far from its end.
     pub(super) fn give_sure(&mut self) {
         while self.pending.len() > 1 {
-            let front = self.pending.front().map_or(0, |pending| pending.units);
+            let front = self.pending.front().map_or(0.0, |pending| pending.units);
             if self.budget.is_some_and(|budget| self.given + front > budget.sure) {
                 return;
             }
@@ -136,7 +135,7 @@ impl<'a> Queue<'a> {
         let Some(budget) = self.budget else { return };
         while self.total > budget.high && self.pending.len() > 1 {
             let place = self.pending.len() - 2;
-            let units = self.pending.get(place).map_or(0, |pending| pending.units);
+            let units = self.pending.get(place).map_or(0.0, |pending| pending.units);
             if self.total - units < budget.low {
                 break;
             }

@@ -7,13 +7,14 @@ use super::queue::Budget;
 use super::turns::{Turns, Verdict};
 use super::{MAX_ASKS, OpenAiChat, wrong};
 use crate::engine::Call;
+use crate::engine::pace::planned;
 use crate::failure::Failure;
-use crate::text::{per_minute, speakable_units};
+use crate::text::speakable_units;
 
 /// Answers to one chapter, good and bad together.
 const MAX_ANSWERS: u32 = 12;
 /// The least that is asked for, in words or syllables.
-const LEAST: u32 = 20;
+const LEAST: f64 = 20.0;
 
 /// What a chapter has been through.
 #[derive(Debug, Default)]
@@ -39,12 +40,12 @@ pub(super) async fn write(
     loop {
         let budget = budget(input, call).await;
         let written = written(input, call);
-        let so_far = written.iter().map(|(_, text)| speakable_units(text, &input.brief.language)).sum();
+        let so_far: f64 = written.iter().map(|(_, text)| speakable_units(text, &input.brief.language)).sum();
         if course.answers == 0 && budget.is_some_and(|budget| so_far >= budget.low) {
             // An earlier attempt broke off just before its end.
             return Ok(ScriptPart::default());
         }
-        let remaining = budget.map(|budget| budget.aim.saturating_sub(so_far).max(LEAST));
+        let remaining = budget.map(|budget| (budget.aim - so_far).max(LEAST).round() as u32);
         let prompt = Prompt {
             system: prompt::system(&input.brief),
             user: format!(
@@ -108,7 +109,7 @@ impl Course {
             Verdict::Whole => {
                 let Some(budget) = budget else { return Ok(Some(turns.queue.rest())) };
                 let total = turns.queue.total();
-                let most = MAX_ASKS + budget.aim / 400;
+                let most = MAX_ASKS + (budget.aim / 400.0) as u32;
                 if total < budget.low && self.lengthened < most && !exhausted {
                     self.lengthened += 1;
                     // Its last turn may have said goodbye: that is written again, at the end.
@@ -117,12 +118,15 @@ impl Course {
                     } else {
                         turns.queue.give_all();
                     }
-                    self.note = Some(format!("the chapter had {total} of {} when it ended", budget.aim));
+                    self.note =
+                        Some(format!("the chapter had {total:.0} of {:.0} when it ended", budget.aim));
                 } else if total > budget.high && !self.shortened && !exhausted {
                     self.shortened = true;
                     turns.queue.forget();
-                    self.note =
-                        Some(format!("the chapter had {total} instead of {}; end it sooner", budget.aim));
+                    self.note = Some(format!(
+                        "the chapter had {total:.0} instead of {:.0}; end it sooner",
+                        budget.aim
+                    ));
                 } else {
                     turns.queue.trim();
                     let total = turns.queue.total();
@@ -142,16 +146,13 @@ impl Course {
     }
 }
 
-/// The chapter's length by the pace of its voices as it is known by now. Plans are made with what is usual.
+/// The chapter's length by the pace of its voices as it is known by now. Plans are made with the settings.
 async fn budget(input: &ScriptInput, call: &Call) -> Option<Budget> {
     if input.plan.budget == 0 {
         return None;
     }
-    let language = &input.brief.language;
-    let measured = call.pace.measured(language).await;
-    let factor = measured.map_or(1.0, |pace| pace / f64::from(per_minute(language)));
-    let aim = (f64::from(input.plan.budget) * factor).round().max(1.0) as u32;
-    Some(Budget::around(aim, measured.is_some()))
+    let factor = call.pace.factor(planned(&input.brief)).await;
+    Some(Budget::around(f64::from(input.plan.budget) * factor.unwrap_or(1.0), factor.is_some()))
 }
 
 /// Speakers and texts of all that is accepted, by earlier attempts and by this one.

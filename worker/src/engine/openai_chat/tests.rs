@@ -6,8 +6,9 @@ use axum::body::Body;
 use axum::http::Response;
 use axum::routing::post;
 use common::class::Class;
+use common::config::Pauses;
 use common::wire::Said;
-use common::work::{Brief, ChapterPlan, ChapterRequest, Format as Form, Pause, Speaker, TextRef, Turn};
+use common::work::{self, Brief, ChapterPlan, ChapterRequest, Format as Form, Pause, Speaker, TextRef, Turn};
 use serde_json::json;
 
 use super::*;
@@ -105,6 +106,7 @@ fn brief(language: &str) -> Brief {
         format: Form::Dialogue,
         target_minutes: None,
         speakers: vec![speaker("Mina"), speaker("Ben")],
+        pace: work::Pace { per_minute: 190, pauses: Pauses { turn_ms: 0, ..Pauses::default() } },
     }
 }
 
@@ -119,9 +121,9 @@ fn chapter(budget: u32) -> ScriptInput {
     }
 }
 
-/// A sentence of ten words that differs from any other number's.
+/// A sentence of ten words of usual length that differs from any other number's.
 fn sentence(number: usize) -> String {
-    format!("The tide number {number} rises because the Moon pulls again.")
+    format!("The tide number {number} rises because the Moon pulls together.")
 }
 
 fn turns(numbers: std::ops::Range<usize>) -> String {

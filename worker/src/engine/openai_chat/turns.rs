@@ -81,7 +81,7 @@ impl<'a> Turns<'a> {
     pub(super) fn new(
         input: &'a ScriptInput,
         budget: Option<Budget>,
-        so_far: u32,
+        so_far: f64,
         written: &[(String, String)],
         draft: &'a Draft,
     ) -> Turns<'a> {

@@ -30,6 +30,7 @@ fn podcast() -> Podcast {
             format: Format::Dialogue,
             target_minutes: None,
             speakers: Vec::new(),
+            pace: crate::work::Pace::default(),
         },
         title: None,
         traceparent: None,

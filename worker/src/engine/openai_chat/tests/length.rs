@@ -3,7 +3,7 @@
 use super::*;
 
 /// Total units of a chapter of 200 whose answers have these many turns of ten words.
-async fn length(answers: &'static [usize]) -> (u32, usize) {
+async fn length(answers: &'static [usize]) -> (f64, usize) {
     let next = Arc::new(Mutex::new(0));
     let answer = move |number: usize, _: &Value| {
         let mut next = next.lock().unwrap();
@@ -21,12 +21,16 @@ async fn length(answers: &'static [usize]) -> (u32, usize) {
 
 #[tokio::test]
 async fn a_chapter_gets_its_length() {
-    let fits = |total: u32| (180..=220).contains(&total);
-    assert_eq!(length(&[20]).await, (200, 1));
+    let fits = |total: f64| (180.0..=220.0).contains(&total);
+    let (total, asked) = length(&[20]).await;
+    assert!(fits(total) && asked == 1, "{total} after {asked}");
     let (total, asked) = length(&[8, 9, 6]).await;
     assert!(fits(total) && asked == 3, "{total} after {asked}: too short is gone on with");
     let (total, asked) = length(&[19, 1]).await;
-    assert_eq!((total, asked), (190, 1), "near enough is not asked about");
+    assert!(
+        total < 195.0 && fits(total) && asked == 1,
+        "{total} after {asked}: near enough is not asked about"
+    );
     let (total, asked) = length(&[28, 10]).await;
     assert!(fits(total) && asked == 2, "{total} after {asked}: too long is asked for an end");
     let (total, asked) = length(&[28, 30]).await;
@@ -94,7 +98,7 @@ async fn a_chapter_is_planned_again_by_what_its_beginning_lasted() {
     let answer = move |number: usize, _: &Value| {
         if number == 0 {
             for _ in 0..6 {
-                measured.observe(&voice, 95, 60_000).now_or_never().unwrap();
+                measured.observe(&voice, 95.0, 60_000).now_or_never().unwrap();
             }
             return streamed(&turns(0..20), "stop");
         }
@@ -104,9 +108,9 @@ async fn a_chapter_is_planned_again_by_what_its_beginning_lasted() {
     let call = Call { pace, ..call() };
     let input = chapter(200);
     let rest = engine(&url).script(&input, None, &call).await.unwrap();
-    let total: u32 =
+    let total: f64 =
         call.draft.given().iter().chain(&rest.turns).map(|turn| speakable_units(&turn.text, "en")).sum();
-    assert!((90..=120).contains(&total), "{total} instead of 100");
+    assert!((90.0..=120.0).contains(&total), "{total} instead of 100");
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 2, "it is asked for an end");
     assert!(seen[1].0["messages"][1]["content"].as_str().unwrap().contains("about 20 words"));

@@ -1,0 +1,192 @@
+//! A podcast of which one piece of work meets a misbehaviour, and what became of it.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use common::class::Class;
+use jiff::Timestamp;
+use loadtest::providers::{Endpoint, Ledger, Misbehaviour, Provider, Rule};
+use serde_json::{Value, json};
+
+use super::course::{Course, course};
+use super::document::{Calls, Row, says};
+use super::{TIMEOUT_MS, hurried};
+use crate::fleet::{Fleet, PATIENCE};
+
+/// Shorter than the shortest wait for an engine that cannot work.
+const DEADLINE_S: u64 = 25;
+/// What the provider asks for when it throttles.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The work that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Speech,
+    Outline,
+    Script,
+}
+
+pub(super) struct Case {
+    pub(super) row: Row,
+    pub(super) stage: Stage,
+    class: Class,
+    /// The word that the rule looks for, and its name.
+    marker: String,
+    /// It is met once, or by every call.
+    pub(super) once: bool,
+    pub(super) podcast: String,
+}
+
+/// An attempt as the database has it.
+pub(super) struct Attempt {
+    class: String,
+    started_at: Timestamp,
+    finished_at: Timestamp,
+}
+
+impl Stage {
+    fn kind(self) -> &'static str {
+        match self {
+            Stage::Speech => "tts",
+            Stage::Outline => "outline",
+            Stage::Script => "script",
+        }
+    }
+
+    /// Only the calls of this stage that carry the marker.
+    fn rule(self, misbehaviour: Misbehaviour, marker: &str) -> Rule {
+        let rule = Rule { name: marker.to_owned(), ..Rule::new(misbehaviour).on(marker) };
+        match self {
+            Stage::Speech => rule.at(Endpoint::Speech),
+            Stage::Outline => rule.at(Endpoint::Chat).on("Plan the episode"),
+            Stage::Script => rule.at(Endpoint::Chat).on("Write chapter"),
+        }
+    }
+
+    fn request(self, marker: &str) -> Value {
+        match self {
+            Stage::Speech => {
+                let text = format!(
+                    "# Trouble\n\n## Part one\n\nThis is sentence 1 of a short case.\n\nHere the word {marker} stands in sentence 2 of it.\n"
+                );
+                json!({"source": {"text": text}, "language": "en"})
+            }
+            Stage::Outline | Stage::Script => {
+                json!({"title": marker, "topic": "How the tides work", "language": "en", "target_minutes": 1})
+            }
+        }
+    }
+}
+
+pub(super) fn retry_after(row: &Row) -> Option<Duration> {
+    let asks = matches!(row.misbehaviour, Misbehaviour::Throttled | Misbehaviour::ThrottledDate);
+    asks.then_some(RETRY_AFTER)
+}
+
+/// A podcast that meets the misbehaviour at every call, or once; none for once if that is not tried again soon.
+pub(super) async fn submit(
+    fleet: &Fleet,
+    provider: &Provider,
+    row: &Row,
+    stage: Stage,
+    once: bool,
+) -> anyhow::Result<Option<Case>> {
+    let class = row.class()?;
+    if once && !matches!(course(&hurried(), class, None), Course::GivenUp { .. }) {
+        return Ok(None);
+    }
+    // Letters alone, so that nothing reads it as anything else than a word; and an end, so that none is the beginning of another.
+    let letters = row.misbehaviour.name().replace('_', "").replace('3', "three");
+    let marker = format!("Marker{}{letters}{}", stage.kind(), if once { "once" } else { "always" });
+    let mut rule = stage.rule(row.misbehaviour, &marker);
+    rule.times = once.then_some(1);
+    provider.add_rules(vec![rule])?;
+    let mut request = stage.request(&marker);
+    if row.time == "at the deadline" {
+        request["deadline_seconds"] = json!(DEADLINE_S);
+    }
+    let podcast = fleet.submit(&request).await?;
+    Ok(Some(Case { row: row.clone(), stage, class, marker, once, podcast }))
+}
+
+pub(super) async fn attempts(fleet: &Fleet, case: &Case) -> anyhow::Result<Vec<Attempt>> {
+    let rows = fleet
+        .query(&format!(
+            "select a.class, min(a.started_at), max(a.finished_at) from attempts a
+             join tasks t on t.podcast_id = a.podcast_id and t.id = a.task_id
+             left join segments s on s.podcast_id = t.podcast_id and s.chapter = t.chapter and s.segment = t.segment
+             where t.podcast_id = '{}' and t.kind = '{}' and (t.kind <> 'tts' or s.text like '%{}%')
+             group by a.attempt, a.class order by a.attempt, a.class desc",
+            case.podcast,
+            case.stage.kind(),
+            case.marker
+        ))
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Attempt { class: row.try_get(0)?, started_at: row.try_get(1)?, finished_at: row.try_get(2)? })
+        })
+        .collect()
+}
+
+pub(super) fn check(case: &Case, ended: &Value, attempts: &[Attempt], ledger: &Ledger) -> anyhow::Result<()> {
+    let classes: Vec<&str> = attempts.iter().map(|attempt| attempt.class.as_str()).collect();
+    let message = ended["failure"]["message"].as_str().unwrap_or("the episode");
+    let state = match (ended["state"].as_str().unwrap_or_default(), ended["failure"]["class"].as_str()) {
+        (state, Some(class)) if class != case.row.class => format!("{state}, {class}"),
+        (state, _) => state.to_owned(),
+    };
+    let calls = ledger.calls.iter().filter(|call| call.rule.as_ref() == Some(&case.marker)).count();
+    let seen = format!("{calls} calls, attempts {classes:?}, {state}: {message}");
+    if case.once {
+        // A wrong answer may be asked again within the attempt.
+        let class = case.row.class.as_str();
+        let failed: Vec<&str> = classes.iter().copied().filter(|class| *class != "success").collect();
+        ensure!(failed == [class] || failed.is_empty(), "{seen}");
+        ensure!(state == "completed" && calls == 1, "{seen}");
+        return Ok(());
+    }
+    let course = course(&hurried(), case.class, retry_after(&case.row));
+    let count = match course {
+        Course::GivenUp { attempts, .. } => usize::try_from(attempts)?,
+        // The deadline is nearer than the second attempt.
+        Course::Single | Course::UntilDeadline { .. } => 1,
+    };
+    // A script whose first turns were good has parts that succeeded in the same attempt.
+    let failed: Vec<&str> =
+        classes.iter().copied().filter(|class| case.class == Class::Success || *class != "success").collect();
+    if case.row.is_overcome()? {
+        ensure!(failed.len() < count && failed.iter().all(|class| *class == case.row.class), "{seen}");
+        ensure!(state == "completed" && calls > 1, "{seen}, wanted several calls and an episode");
+        return check_times(case, course, ended, attempts);
+    }
+    ensure!(failed == vec![case.class.as_str(); count], "{seen}, wanted {count} of {}", case.class);
+    ensure!(state == case.row.state, "{seen}, wanted {}", case.row.state);
+    ensure!(says(&case.row.reads, message), "{seen}, wanted {}", case.row.reads);
+    match case.row.calls()? {
+        Calls::Several => ensure!(calls > 1, "{seen}, wanted several calls"),
+        Calls::Each(each) => ensure!(calls == each * count, "{seen}, wanted {} calls", each * count),
+    }
+    check_times(case, course, ended, attempts)
+}
+
+/// The provider is not asked before it wants to be, and the end comes in time.
+fn check_times(case: &Case, course: Course, ended: &Value, attempts: &[Attempt]) -> anyhow::Result<()> {
+    for pair in attempts.windows(2) {
+        let waited = pair[1].started_at.duration_since(pair[0].finished_at).unsigned_abs();
+        let asked = retry_after(&case.row).unwrap_or_default();
+        ensure!(waited >= asked.mul_f64(0.99), "asked again after {waited:?}, not {asked:?}");
+    }
+    let time =
+        |name: &str| -> anyhow::Result<Timestamp> { Ok(ended[name].as_str().unwrap_or_default().parse()?) };
+    let took = time("finished_at")?.duration_since(time("created_at")?).unsigned_abs();
+    let calls = Duration::from_millis(TIMEOUT_MS) * u32::try_from(attempts.len())?;
+    let longest = match course {
+        Course::GivenUp { waits, .. } => waits + calls,
+        Course::Single => calls,
+        Course::UntilDeadline { .. } => Duration::from_secs(DEADLINE_S),
+    };
+    // What the machine is busy with beside it is not the policy's.
+    ensure!(took <= longest + PATIENCE / 4, "it took {took:?}, not {longest:?}");
+    Ok(())
+}

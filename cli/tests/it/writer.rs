@@ -1,0 +1,90 @@
+//! The built-in writer from end to end: six articles, spoken by the real espeak-ng, as long as was asked for.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::fleet::{Fleet, Servers, Setup};
+
+/// File, language, minutes asked for: well below what the whole text would take.
+const TEXTS: [(&str, &str, u16); 6] = [
+    ("en-short.txt", "en", 1),
+    ("en-middle.md", "en", 2),
+    ("en-long.txt", "en", 3),
+    ("ko-short.txt", "ko", 1),
+    ("ko-middle.html", "ko", 2),
+    ("ko-long.md", "ko", 3),
+];
+
+/// How far an episode may be from the length asked for.
+const TOLERANCE: f64 = 0.15;
+
+pub(crate) async fn six_texts_last_as_long_as_asked_for(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let fleet = Fleet::start(servers, "writer", Setup::default()).await?;
+    let mut submitted = Vec::new();
+    for (file, language, minutes) in TEXTS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/writer").join(file);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let id = fleet.submit(&json!({"source": {"text": text}, "target_minutes": minutes})).await?;
+        submitted.push((file, language, minutes, text, id));
+    }
+    let mut wrong = Vec::new();
+    for (file, language, minutes, text, id) in &submitted {
+        let podcast = fleet.completed(id).await?;
+        ensure!(podcast["language"] == *language, "{file}: {podcast:#}");
+        let lasts = podcast["duration_ms"].as_f64().context("a duration")? / 1000.0;
+        let asked = f64::from(*minutes) * 60.0;
+        println!("{file}: {asked} s asked for, lasts {lasts:.1} s ({:+.1} %)", (lasts / asked - 1.0) * 100.0);
+        if (lasts / asked - 1.0).abs() > TOLERANCE {
+            wrong.push(format!("{file} lasts {lasts} s, {asked} s were asked for"));
+        }
+        check_words(&fleet, file, text, id).await?;
+    }
+    ensure!(wrong.is_empty(), "{wrong:#?}");
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
+
+/// Everything but the opening, a line a chapter and the closing stands in the source; two speakers share it.
+async fn check_words(fleet: &Fleet, file: &str, source: &str, id: &str) -> anyhow::Result<()> {
+    let transcript: Value =
+        fleet.get(&format!("/v1/podcasts/{id}/transcript.json")).await?.error_for_status()?.json().await?;
+    let lines = transcript["segments"].as_array().context("segments")?;
+    let source = squeezed(source);
+    let own = lines.iter().filter_map(|line| line["body"].as_str()).filter(|text| !is_from(text, &source));
+    let own: Vec<&str> = own.collect();
+    let chapters = fleet.count(&format!("select count(*) from chapters where podcast_id = '{id}'")).await?;
+    let most = usize::try_from(chapters)? + 3;
+    ensure!(
+        own.len() <= most,
+        "{file}: more than an opening, {chapters} transitions and a closing: {own:#?}"
+    );
+    ensure!(
+        lines.len() > 2 * own.len(),
+        "{file}: {} lines, {} of them the writer's own",
+        lines.len(),
+        own.len()
+    );
+    let speakers: std::collections::BTreeSet<&str> =
+        lines.iter().filter_map(|line| line["speaker"].as_str()).collect();
+    ensure!(speakers.len() == 2, "{file}: {speakers:?}");
+    // What is said as words stays written as figures.
+    let figures = lines
+        .iter()
+        .filter_map(|line| line["body"].as_str())
+        .any(|text| text.contains(|c: char| c.is_ascii_digit()));
+    ensure!(figures, "{file}: the transcript has lost its figures");
+    Ok(())
+}
+
+/// A line may join sentences that do not stand side by side: each clause of it is looked for by itself.
+fn is_from(line: &str, source: &str) -> bool {
+    line.split_inclusive(['.', '?', '!']).map(squeezed).all(|piece| source.contains(&piece))
+}
+
+/// Letters and digits alone: what is left of a text however it was marked up.
+fn squeezed(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).collect()
+}

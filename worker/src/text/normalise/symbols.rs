@@ -1,0 +1,81 @@
+//! Marks: many ways to write one of them made one, and what no voice should name taken out.
+
+use std::borrow::Cow;
+
+/// Wide digits and letters, odd minus signs and tildes, and one-character units as the plain characters for them.
+pub(super) fn unified(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ' | '％' | '＋' | '＄' | '＆' => {
+                plain.push(char::from_u32(c as u32 - 0xFEE0).unwrap_or(c));
+            }
+            '₀'..='₉' => plain.push(char::from_u32(c as u32 - 0x2080 + 0x30).unwrap_or(c)),
+            '−' | '‐' | '‑' => plain.push('-'),
+            '∼' | '〜' | '～' => plain.push('~'),
+            '\u{A0}' | '\u{202F}' | '\u{2009}' => plain.push(' '),
+            '℃' => plain.push_str("°C"),
+            '℉' => plain.push_str("°F"),
+            '㎞' => plain.push_str("km"),
+            '㎝' => plain.push_str("cm"),
+            '㎜' => plain.push_str("mm"),
+            '㎏' => plain.push_str("kg"),
+            '㎎' => plain.push_str("mg"),
+            '㎡' => plain.push_str("m²"),
+            '㎢' => plain.push_str("km²"),
+            '㎥' => plain.push_str("m³"),
+            'ℓ' => plain.push('L'),
+            '㎖' => plain.push_str("mL"),
+            'µ' => plain.push('μ'),
+            '€' | '£' | '¥' | '₩' => plain.push(c),
+            _ => plain.push(c),
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// Without `*`, `_`, `#`, backticks and the like; a bar becomes a pause. White space that this leaves is closed up.
+pub(super) fn without_marks(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let spaced_stops = text.contains(" .") || text.contains(" ,");
+    for c in text.chars() {
+        match c {
+            '*' | '`' | '#' | '^' | '©' | '®' | '™' | '†' | '‡' | '¶' | '•' | '◦' | '\u{FE0F}'
+            | '\u{200D}' => {}
+            '_' | '\\' | '~' | '<' | '>' | '{' | '}' | '→' | '⇒' | '←' => push_space(&mut kept),
+            '|' => {
+                while kept.ends_with(' ') {
+                    kept.pop();
+                }
+                if kept.ends_with(char::is_alphanumeric) {
+                    kept.push(',');
+                }
+                push_space(&mut kept);
+            }
+            _ if is_pictograph(c) => push_space(&mut kept),
+            ' ' => push_space(&mut kept),
+            // A mark between a word and its full stop leaves no space before it.
+            ',' | '.' | '!' | '?' if kept.ends_with(' ') && !spaced_stops => {
+                kept.pop();
+                kept.push(c);
+            }
+            _ => kept.push(c),
+        }
+    }
+    kept.truncate(kept.trim_end().len());
+    kept
+}
+
+fn push_space(text: &mut String) {
+    if !text.is_empty() && !text.ends_with(' ') {
+        text.push(' ');
+    }
+}
+
+/// Emoji and dingbats, which engines spell out by name.
+fn is_pictograph(c: char) -> bool {
+    matches!(c, '\u{2600}'..='\u{27BF}' | '\u{2B00}'..='\u{2BFF}' | '\u{1F000}'..='\u{1FAFF}')
+}

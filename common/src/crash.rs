@@ -41,9 +41,9 @@ pub fn point(name: &'static str) {
 #[cfg(not(debug_assertions))]
 pub fn point(_name: &'static str) {}
 
-/// Mistakes that a process makes on purpose when `PODFLEET_DEFECT` names one of them, and that `loadtest chaos` must find. With any
-/// of them the repairs that would hide it are off, too. Only in builds with debug assertions.
-pub const DEFECTS: &[&str] = &[ACKS_BEFORE_COMMITS, NAIVE_FAN_IN];
+// Mistakes that a process makes on purpose when `PODFLEET_DEFECT` names one of them, and that `loadtest chaos` must find. With any
+// of them the repairs that would hide it are off, too. Only in builds with debug assertions.
+
 /// Outcomes are acked before they are committed.
 pub const ACKS_BEFORE_COMMITS: &str = "acks_before_commits";
 /// Counters are read without the lock under which they are changed.

@@ -98,6 +98,12 @@ pub(crate) struct Chaos {
     /// How long faults go on
     #[arg(long, value_name = "M", default_value_t = 3.0)]
     pub(crate) minutes: f64,
+    /// Only faults with one of these words in their names, comma-separated: `worker`, `broker wiped`, `crash collector`
+    #[arg(long, value_name = "WORDS", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Seconds until everything must be at rest after the last fault
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) rest: u64,
     /// Write the report to this file as JSON, too
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<std::path::PathBuf>,

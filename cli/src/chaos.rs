@@ -32,7 +32,7 @@ pub(crate) async fn run(options: Chaos) -> anyhow::Result<()> {
     let seed = options.seed.unwrap_or_else(|| u64::from(std::process::id()));
     remark(format!("seed {seed}, {} minutes; starting the fleet", options.minutes));
     let mut world = World::start().await?;
-    let report = rage(&mut world, seed, options.minutes, &shutdown).await;
+    let report = rage(&mut world, seed, &options, &shutdown).await;
     let logs = world.stop(!matches!(&report, Ok(report) if report.holds())).await?;
     let report = report?;
     if let Some(file) = &options.output {
@@ -57,12 +57,12 @@ pub(crate) async fn run(options: Chaos) -> anyhow::Result<()> {
 async fn rage(
     world: &mut World,
     seed: u64,
-    minutes: f64,
+    options: &Chaos,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Report> {
     let load = Load::start(world)?;
-    let mut nemesis = Nemesis::new(seed);
-    let whole = Duration::from_secs_f64(minutes * 60.0);
+    let mut nemesis = Nemesis::new(seed, &options.only)?;
+    let whole = Duration::from_secs_f64(options.minutes * 60.0);
     let started = Instant::now();
     while started.elapsed() < whole {
         if shutdown.is_cancelled() {
@@ -74,6 +74,6 @@ async fn rage(
     remark("healing; waiting until everything is at rest");
     world.heal().await?;
     let submitted = load.stop().await?;
-    let findings = check::everything(world, &submitted).await?;
-    Ok(Report::new(seed, minutes, nemesis.done(), &submitted, findings))
+    let findings = check::everything(world, &submitted, Duration::from_secs(options.rest)).await?;
+    Ok(Report::new(seed, options.minutes, nemesis.done(), &submitted, findings))
 }

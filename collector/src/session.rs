@@ -264,7 +264,12 @@ impl<'a> Session<'a> {
 
     /// Commit, publish, ack: in this order. The publish is handed to the connection, its confirm is not waited for: what is not
     /// confirmed by the next checkpoint is known to the database as such.
-    async fn commit(&mut self, batch: Batch) -> anyhow::Result<()> {
+    async fn commit(&mut self, mut batch: Batch) -> anyhow::Result<()> {
+        if crash::has_defect(crash::ACKS_BEFORE_COMMITS) {
+            for delivery in std::mem::take(&mut batch.deliveries) {
+                amqp::ack(&delivery.acker, false, self.timeout).await?;
+            }
+        }
         if !batch.outcomes.is_empty() {
             let mut client = self.env.store.client().await?;
             let committed =

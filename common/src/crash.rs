@@ -40,3 +40,33 @@ pub fn point(name: &'static str) {
 
 #[cfg(not(debug_assertions))]
 pub fn point(_name: &'static str) {}
+
+// Mistakes that a process makes on purpose when `PODFLEET_DEFECT` names one of them, and that `loadtest chaos` must find. With any
+// of them the repairs that would hide it are off, too. Only in builds with debug assertions.
+
+/// Outcomes are acked before they are committed.
+pub const ACKS_BEFORE_COMMITS: &str = "acks_before_commits";
+/// Counters are read without the lock under which they are changed.
+pub const NAIVE_FAN_IN: &str = "naive_fan_in";
+
+/// Whether this mistake is to be made.
+pub fn has_defect(name: &str) -> bool {
+    defect() == Some(name)
+}
+
+/// Whether any mistake is to be made.
+pub fn is_defective() -> bool {
+    defect().is_some()
+}
+
+#[cfg(debug_assertions)]
+fn defect() -> Option<&'static str> {
+    use std::sync::OnceLock;
+    static DEFECT: OnceLock<Option<String>> = OnceLock::new();
+    DEFECT.get_or_init(|| std::env::var("PODFLEET_DEFECT").ok()).as_deref()
+}
+
+#[cfg(not(debug_assertions))]
+fn defect() -> Option<&'static str> {
+    None
+}

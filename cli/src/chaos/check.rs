@@ -1,4 +1,4 @@
-//! What must hold when everything is at rest again (docs/architecture.md, "What must hold").
+//! What must hold when everything is at rest again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,8 +12,6 @@ use uuid::Uuid;
 use super::load::Submitted;
 use super::world::World;
 
-/// Everything must be at rest this long after the healing.
-const REST: Duration = Duration::from_secs(300);
 /// Of what ffmpeg decodes to.
 const RATE: u32 = 24_000;
 /// Audio may differ from the sum of its parts by one per cent, and by the frames of the encoder.
@@ -55,10 +53,14 @@ const NOTHING: [(&str, &str); 6] = [
     ("keys stand for several podcasts", "select idempotency_key from podcasts group by idempotency_key having count(*) > 1"),
 ];
 
-pub(super) async fn everything(world: &World, submitted: &[Submitted]) -> anyhow::Result<Findings> {
+pub(super) async fn everything(
+    world: &World,
+    submitted: &[Submitted],
+    rest: Duration,
+) -> anyhow::Result<Findings> {
     let database = world.database().await?;
     let mut findings = Findings::default();
-    if let Err(error) = at_rest(world, &database).await {
+    if let Err(error) = at_rest(world, &database, rest).await {
         findings.violations.push(format!("{error:#}"));
     }
     for (what, sql) in NOTHING {
@@ -74,7 +76,7 @@ pub(super) async fn everything(world: &World, submitted: &[Submitted]) -> anyhow
     Ok(findings)
 }
 
-async fn at_rest(world: &World, database: &Client) -> anyhow::Result<()> {
+async fn at_rest(world: &World, database: &Client, rest: Duration) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         let running: i64 = database
@@ -91,8 +93,8 @@ async fn at_rest(world: &World, database: &Client) -> anyhow::Result<()> {
         if running == 0 && waiting.is_empty() {
             return Ok(());
         }
-        if started.elapsed() > REST {
-            bail!("not at rest after {REST:?}: {running} podcasts and tasks, messages in {waiting:?}");
+        if started.elapsed() > rest {
+            bail!("not at rest after {rest:?}: {running} podcasts and tasks, messages in {waiting:?}");
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::world::World;
+use crate::failure::Failure;
 use crate::output::remark;
 
 /// Work must flow again this long after a fault is over.
@@ -136,13 +137,26 @@ pub(super) struct Done {
 
 pub(super) struct Nemesis {
     random: fastrand::Rng,
+    /// Every fault that may happen.
+    faults: Vec<Fault>,
     deck: Vec<Fault>,
     done: Done,
 }
 
 impl Nemesis {
-    pub(super) fn new(seed: u64) -> Nemesis {
-        Nemesis { random: fastrand::Rng::with_seed(seed), deck: Vec::new(), done: Done::default() }
+    /// With `only`, no faults but those that have one of these words in their names.
+    pub(super) fn new(seed: u64, only: &[String]) -> anyhow::Result<Nemesis> {
+        let wanted =
+            |fault: &Fault| only.is_empty() || only.iter().any(|word| fault.name().contains(word.as_str()));
+        let faults: Vec<Fault> = deck().into_iter().filter(wanted).collect();
+        if faults.is_empty() {
+            let names: Vec<String> = deck().into_iter().map(Fault::name).collect();
+            return Err(
+                Failure::Usage(format!("no fault is called so; there are: {}", names.join(", "))).into()
+            );
+        }
+        let random = fastrand::Rng::with_seed(seed);
+        Ok(Nemesis { random, faults, deck: Vec::new(), done: Done::default() })
     }
 
     pub(super) fn done(self) -> Done {
@@ -152,7 +166,7 @@ impl Nemesis {
     /// One fault, from a deck that is shuffled anew when every fault has had its turn. Alone, it is waited for until work flows.
     pub(super) async fn strike(&mut self, world: &mut World, alone: bool) -> anyhow::Result<()> {
         if self.deck.is_empty() {
-            self.deck = deck();
+            self.deck = self.faults.clone();
             self.random.shuffle(&mut self.deck);
         }
         let Some(fault) = self.deck.pop() else { return Ok(()) };

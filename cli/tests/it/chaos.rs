@@ -1,9 +1,11 @@
-//! A short run of `podfleet loadtest chaos`; the long ones are `make chaos MINUTES=60`.
+//! Short runs of `podfleet loadtest chaos`; the long ones are `make chaos MINUTES=60`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use common::crash;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -12,22 +14,50 @@ use crate::fleet::Servers;
 /// Faults, healing, and the checks, on a machine that runs other tests, too.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
-pub(crate) async fn nothing_is_lost_in_chaos(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    let report = servers.folder("chaos")?.join("report.json");
+/// Runs it; returns whether its exit code was 0, and its report.
+async fn chaos(folder: &Path, arguments: &[&str], defect: Option<&str>) -> anyhow::Result<(bool, Value)> {
+    let report = folder.join("report.json");
     let mut command = Command::new(env!("CARGO_BIN_EXE_podfleet"));
     command
-        .args(["loadtest", "chaos", "--seed", "7", "--minutes", "2.5", "--output"])
+        .args(["loadtest", "chaos", "--output"])
         .arg(&report)
+        .args(arguments)
+        .env("TMPDIR", folder)
         .kill_on_drop(true);
+    if let Some(defect) = defect {
+        command.env("PODFLEET_DEFECT", defect);
+    }
     let output = tokio::time::timeout(LONGEST, command.output()).await.context("chaos did not end")??;
     print!("{}", String::from_utf8_lossy(&output.stdout));
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&std::fs::read(&report)?)?;
+    let report = std::fs::read(&report)
+        .with_context(|| format!("no report: {}", String::from_utf8_lossy(&output.stderr)))?;
+    Ok((output.status.success(), serde_json::from_slice(&report)?))
+}
+
+pub(crate) async fn nothing_is_lost_in_chaos(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let folder = servers.folder("chaos")?;
+    let (held, report) = chaos(&folder, &["--seed", "7", "--minutes", "2.5"], None).await?;
+    ensure!(held, "{report:#}");
     let number = |name: &str| report[name].as_u64().with_context(|| name.to_owned());
     ensure!(number("accepted")? > 20, "hardly anything was submitted: {report}");
     ensure!(number("faults_total")? > 20, "hardly anything was done: {report}");
     for name in ["lost", "duplicated", "paid_twice_unexplained"] {
         ensure!(number(name)? == 0, "{name}: {report}");
+    }
+    Ok(())
+}
+
+/// The checker is tested, too: fleets with known mistakes must not pass.
+pub(crate) async fn fleets_with_a_defect_are_found_out(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    for (defect, only) in [
+        (crash::ACKS_BEFORE_COMMITS, "collector killed,crash collector"),
+        (crash::NAIVE_FAN_IN, "worker killed"),
+    ] {
+        let folder = servers.folder(defect)?;
+        let arguments = ["--seed", "3", "--minutes", "0.4", "--rest", "25", "--only", only];
+        let (held, report) = chaos(&folder, &arguments, Some(defect)).await?;
+        ensure!(!held, "{defect} was not found: {report:#}");
+        ensure!(report["lost"].as_u64() > Some(0), "{defect} was found by something else: {report:#}");
     }
     Ok(())
 }

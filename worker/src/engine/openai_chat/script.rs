@@ -24,6 +24,8 @@ struct Course {
     /// It was asked once to be shorter, or to go on, with the figure.
     shortened: bool,
     lengthened: u32,
+    /// It was cut off when it was long enough already, and asked for an end.
+    closing: bool,
     note: Option<String>,
 }
 
@@ -96,6 +98,12 @@ impl Course {
                 self.note = Some(reason);
             }
             Verdict::CutOff => {
+                let long_enough = budget.is_some_and(|budget| turns.queue.total() >= budget.low);
+                if long_enough && (self.closing || exhausted) {
+                    turns.queue.trim();
+                    return Ok(Some(turns.queue.rest()));
+                }
+                self.closing = long_enough;
                 let new = turns.accepted();
                 turns.queue.give_all();
                 if new == 0 || exhausted {

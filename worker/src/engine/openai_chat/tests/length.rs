@@ -115,3 +115,17 @@ async fn a_chapter_is_planned_again_by_what_its_beginning_lasted() {
     assert_eq!(seen.len(), 2, "it is asked for an end");
     assert!(seen[1].0["messages"][1]["content"].as_str().unwrap().contains("about 20 words"));
 }
+
+#[tokio::test]
+async fn a_chapter_that_is_always_cut_off_ends_when_it_is_long_enough() {
+    let answer = |number: usize, _: &Value| {
+        let whole = turns(number * 100..number * 100 + 8);
+        streamed(&whole[..whole.len() - 30], "length")
+    };
+    let (url, seen) = server(answer).await;
+    let found = write(&url, &chapter(200)).await.0.unwrap();
+    let total: f64 = found.iter().map(|turn| speakable_units(&turn.text, "en")).sum();
+    assert!((180.0..=235.0).contains(&total), "{total}");
+    assert_eq!(seen.lock().unwrap().len(), 4, "the fourth answer is asked for an end alone");
+    assert_eq!(found.last().unwrap().pause, Pause::Chapter);
+}

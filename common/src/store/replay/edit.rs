@@ -119,6 +119,9 @@ fn script(accepted_parts: i32, original: &Value, edited: &Value) -> Result<Edite
         )]);
     }
     let (input, written): (ScriptInput, _) = read(edited)?;
+    // Read and written like the other: an older input lacks fields that have a default since.
+    let (_, before): (ScriptInput, _) = read(original)?;
+    let original = &before.value;
     let mut faults = Vec::new();
     let fixed = ["/brief", "/chapter", "/chapters", "/plan/title", "/previous_title", "/next_title"];
     for path in fixed.into_iter().filter(|path| original.pointer(path) != written.value.pointer(path)) {

@@ -119,9 +119,10 @@ fn script(accepted_parts: i32, original: &Value, edited: &Value) -> Result<Edite
         )]);
     }
     let (input, written): (ScriptInput, _) = read(edited)?;
+    // Read and written like the other: an older input lacks fields that have a default since.
+    let (_, before): (ScriptInput, _) = read(original)?;
+    let original = &before.value;
     let mut faults = Vec::new();
-    // As it reads now: what an older version wrote may lack fields that have a default.
-    let original = read::<ScriptInput>(original).map_or_else(|_| original.clone(), |(_, was)| was.value);
     let fixed = ["/brief", "/chapter", "/chapters", "/plan/title", "/previous_title", "/next_title"];
     for path in fixed.into_iter().filter(|path| original.pointer(path) != written.value.pointer(path)) {
         let field = format!("payload{}", path.replace('/', "."));

@@ -184,9 +184,12 @@ impl World {
         let Some(parent) = self.member(collector)?.child.as_ref().and_then(Child::id) else {
             return Ok(None);
         };
-        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-        let children = children.unwrap_or_default();
-        Ok(children.split_whitespace().next().and_then(|pid| pid.parse().ok()).map(Pid::from_raw))
+        // Children are listed by the thread that started them, and any of them may have. A thread that is gone has none.
+        let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+        let children =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+        let first = children.collect::<String>().split_whitespace().next().and_then(|pid| pid.parse().ok());
+        Ok(first.map(Pid::from_raw))
     }
 
     pub(super) fn provider(&self) -> anyhow::Result<&Provider> {

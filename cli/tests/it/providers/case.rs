@@ -72,7 +72,10 @@ impl Stage {
                 json!({"source": {"text": text}, "language": "en"})
             }
             Stage::Outline | Stage::Script => {
-                json!({"title": marker, "topic": "How the tides work", "language": "en", "target_minutes": 1})
+                // Voices that nobody has measured: what others have spoken so far must not decide how often this one is asked.
+                let speakers =
+                    [1, 2].map(|n| json!({"name": format!("Speaker {n}"), "voice": format!("{marker}{n}")}));
+                json!({"title": marker, "topic": "How the tides work", "language": "en", "target_minutes": 1, "speakers": speakers})
             }
         }
     }

@@ -277,6 +277,7 @@ impl Step<'_> {
                 speaker: speaker.name.clone(),
                 text: turn.text.clone(),
                 pause: turn.pause,
+                place: turn.place,
             });
             let input = SpeechInput {
                 text: turn.text,
@@ -384,7 +385,15 @@ impl Step<'_> {
     fn retry_or_give_up(&mut self, task: &Task, class: Class, error: ErrorReport, jitter: f64) {
         let Some(podcast) = self.rows.podcasts.get(&task.podcast_id) else { return };
         let (state_of_podcast, deadline) = (podcast.state, podcast.deadline);
-        let failed = Failed { class, retry_after: error.retry_after(), alone: task.lane == Lane::Alone };
+        // Parts count once they are accepted; what was lost on its way brought nothing further.
+        let advanced = error.advanced && self.outcome.part == task.parts;
+        let failed = Failed {
+            class,
+            retry_after: error.retry_after(),
+            alone: task.lane == Lane::Alone,
+            wrong_answer: error.wrong_answer,
+            advanced,
+        };
         let verdict = policy::decide(self.policy, failed, task.budgets, self.now, deadline, jitter);
         let mut moved = Moved {
             podcast_id: task.podcast_id,

@@ -27,6 +27,16 @@ pub struct Failed {
     pub retry_after: Option<Duration>,
     /// The task already ran alone, on `<kind>.alone`.
     pub alone: bool,
+    /// The engine worked, and answered each time otherwise than it was asked to.
+    pub wrong_answer: bool,
+    /// The attempt brought the task further: turns that it wrote were accepted.
+    pub advanced: bool,
+}
+
+impl Failed {
+    pub fn new(class: Class) -> Failed {
+        Failed { class, retry_after: None, alone: false, wrong_answer: false, advanced: false }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +67,12 @@ pub fn decide(
 ) -> Verdict {
     let mut budgets = budgets;
     let wait = match failed.class {
+        // Not counted: the next attempt begins further on, and what there is to do has an end.
+        Class::Transient | Class::Timeout if failed.advanced => {
+            Some(at_least(failed.retry_after, full_jitter(policy, 1, jitter), policy))
+        }
         Class::Transient | Class::Timeout => {
-            budgets.failures += 1;
+            budgets.failures += if failed.wrong_answer { wrong_answer_costs(policy) } else { 1 };
             (budgets.failures < policy.max_failures)
                 .then(|| at_least(failed.retry_after, full_jitter(policy, budgets.failures, jitter), policy))
         }
@@ -84,6 +98,11 @@ pub fn decide(
         }
         _ => Verdict::Dead { budgets },
     }
+}
+
+/// Half of the budget: each such attempt has asked several times already, and paid for all the answers. The second one is the last.
+fn wrong_answer_costs(policy: &Policy) -> u16 {
+    policy.max_failures.div_ceil(2)
 }
 
 /// Exponential backoff with full jitter: uniform between nothing and `base × 2^(n-1)`, capped
@@ -112,7 +131,7 @@ mod tests {
     use super::*;
 
     fn failed(class: Class) -> Failed {
-        Failed { class, retry_after: None, alone: false }
+        Failed::new(class)
     }
 
     fn decide_now(failed: Failed, budgets: Budgets, jitter: f64) -> Verdict {
@@ -141,6 +160,36 @@ mod tests {
             |seconds| Failed { retry_after: Some(Duration::from_secs(seconds)), ..failed(Class::Throttled) };
         assert_eq!(wait(decide_now(asked(7), Budgets::default(), 0.0)), Duration::from_secs(7));
         assert_eq!(wait(decide_now(asked(86_399), Budgets::default(), 0.0)), Duration::from_secs(600));
+    }
+
+    #[test]
+    fn a_second_attempt_of_wrong_answers_is_the_last() {
+        let wrong = Failed { wrong_answer: true, ..failed(Class::Transient) };
+        for max_failures in 2..=9 {
+            let policy = Policy { max_failures, ..Policy::default() };
+            let decide =
+                |budgets| decide(&policy, wrong, budgets, Timestamp::UNIX_EPOCH, Timestamp::MAX, 0.5);
+            let Verdict::Retry { budgets, .. } = decide(Budgets::default()) else {
+                panic!("dead at the first of {max_failures}")
+            };
+            assert!(matches!(decide(budgets), Verdict::Dead { .. }), "{max_failures}: {budgets:?}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_brought_the_task_further_is_not_counted() {
+        let spent = Budgets { failures: 4, ..Budgets::default() };
+        for class in [Class::Transient, Class::Timeout] {
+            for wrong_answer in [false, true] {
+                let advanced = Failed { advanced: true, wrong_answer, ..failed(class) };
+                let Verdict::Retry { budgets, run_at, .. } = decide_now(advanced, spent, 0.999) else {
+                    panic!("{class} died")
+                };
+                assert_eq!(budgets, spent);
+                assert!(run_at < Timestamp::UNIX_EPOCH + Duration::from_secs(1), "{run_at}");
+                assert!(matches!(decide_now(failed(class), spent, 0.5), Verdict::Dead { .. }));
+            }
+        }
     }
 
     #[test]

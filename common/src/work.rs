@@ -208,6 +208,21 @@ pub enum Place {
 }
 
 impl Place {
+    const ALL: [Place; 4] = [Place::Body, Place::Opening, Place::Transition, Place::Closing];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Place::Body => "body",
+            Place::Opening => "opening",
+            Place::Transition => "transition",
+            Place::Closing => "closing",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Place> {
+        Place::ALL.into_iter().find(|place| place.as_str() == name)
+    }
+
     fn is_body(&self) -> bool {
         *self == Place::Body
     }
@@ -257,6 +272,8 @@ pub struct MixSegment {
     pub audio: String,
     pub samples: u64,
     pub pause: Pause,
+    #[serde(default, skip_serializing_if = "Place::is_body")]
+    pub place: Place,
 }
 
 /// A chapter as MP3 frames without a tag, and its cues as JSON ([`Cue`] list), both in the blob store.
@@ -277,6 +294,8 @@ pub struct Cue {
     pub end_ms: u64,
     pub speaker: String,
     pub text: String,
+    #[serde(default, skip_serializing_if = "Place::is_body")]
+    pub place: Place,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

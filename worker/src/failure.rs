@@ -12,6 +12,8 @@ pub struct Failure {
     pub message: String,
     /// Segments whose audio a mix could not read.
     pub missing_segments: Vec<i32>,
+    /// The engine answered, and each time otherwise than it was asked to.
+    pub wrong_answer: bool,
     /// How long the engine asked us to wait.
     pub retry_after: Option<Duration>,
     #[source]
@@ -25,6 +27,7 @@ impl Failure {
             message: message.into(),
             retry_after: None,
             missing_segments: Vec::new(),
+            wrong_answer: false,
             cause: None,
         }
     }

@@ -60,6 +60,9 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
             );
             let mut outcome = failed(env, ticket, started_at, &failure);
             outcome.part = parts.next.load(Ordering::Relaxed);
+            if let Some(error) = &mut outcome.error {
+                error.advanced = outcome.part > ticket.committed_parts;
+            }
             // What was paid was paid, whatever came of it.
             outcome.units = i64::try_from(units).unwrap_or(i64::MAX);
             outcome.cost_micros = cost_micros;
@@ -189,6 +192,8 @@ fn failed(env: &Env, ticket: &Ticket, started_at: Timestamp, failure: &Failure) 
         chain: chain(failure),
         retry_after_ms: failure.retry_after.and_then(|wait| u64::try_from(wait.as_millis()).ok()),
         missing_segments: failure.missing_segments.clone(),
+        wrong_answer: failure.wrong_answer,
+        advanced: false,
     });
     outcome
 }

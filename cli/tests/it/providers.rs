@@ -52,7 +52,7 @@ pub(crate) async fn the_table_for_speech_is_true(servers: &Arc<Servers>) -> anyh
     let mut cases = Vec::new();
     for row in &rows {
         for once in [false, true] {
-            cases.extend(case::submit(&fleet, &provider, row, Stage::Speech, once).await?);
+            cases.extend(case::submit(&fleet, &provider, row, Stage::Speech, once, None).await?);
         }
     }
     let wrong = wrongs(&fleet, &provider, &cases).await?;
@@ -102,7 +102,7 @@ async fn run_writing(
     for (stage, rows) in tables {
         for row in rows.iter().filter(|row| !may_refuse(row)) {
             for once in [false, true] {
-                cases.extend(case::submit(fleet, provider, row, *stage, once).await?);
+                cases.extend(case::submit(fleet, provider, row, *stage, once, None).await?);
             }
         }
     }
@@ -110,9 +110,11 @@ async fn run_writing(
     for once in [false, true] {
         for (stage, rows) in tables {
             for row in rows.iter().filter(|row| may_refuse(row)) {
-                if let Some(case) = case::submit(fleet, provider, row, *stage, once).await? {
-                    wrong.extend(wrongs(fleet, provider, &[case]).await?);
-                    replace_worker(fleet).await?;
+                for status in statuses(row, once) {
+                    if let Some(case) = case::submit(fleet, provider, row, *stage, once, *status).await? {
+                        wrong.extend(wrongs(fleet, provider, &[case]).await?);
+                        replace_worker(fleet).await?;
+                    }
                 }
             }
         }
@@ -123,6 +125,12 @@ async fn run_writing(
 fn may_refuse(row: &Row) -> bool {
     use Misbehaviour::{FormatRefused, SchemaRefused, ServerError};
     matches!(row.misbehaviour, FormatRefused | SchemaRefused | ServerError)
+}
+
+/// A format is refused with any of these.
+fn statuses(row: &Row, once: bool) -> &'static [Option<u16>] {
+    let refuses = matches!(row.misbehaviour, Misbehaviour::FormatRefused | Misbehaviour::SchemaRefused);
+    if refuses && !once { &[None, Some(422), Some(500)] } else { &[None] }
 }
 
 async fn replace_worker(fleet: &mut Fleet) -> anyhow::Result<()> {
@@ -148,7 +156,8 @@ async fn wrongs(fleet: &Fleet, provider: &Provider, cases: &[Case]) -> anyhow::R
 
 fn name(case: &Case) -> String {
     let once = if case.once { ", once" } else { "" };
-    format!("{:?} {}{once}", case.stage, case.row.misbehaviour.name())
+    let status = case.status.map(|status| format!(" with {status}")).unwrap_or_default();
+    format!("{:?} {}{status}{once}", case.stage, case.row.misbehaviour.name())
 }
 
 pub(crate) async fn the_command_serves_until_it_is_told_to_leave(

@@ -199,6 +199,13 @@ impl World {
         changes
     }
 
+    /// The next attempt is on its way.
+    fn dispatch(&mut self, kind: Kind, chapter: i32, segment: i32) {
+        let id = self.task(kind, chapter, segment).id;
+        let task = self.rows.tasks.get_mut(&id).unwrap();
+        (task.state, task.attempt) = (State::Dispatched, task.attempt + 1);
+    }
+
     fn open_tasks(&self) -> Vec<(Kind, i32, i32)> {
         let open = self.rows.tasks.values().filter(|task| task.state == State::Dispatched);
         open.map(|task| (task.kind, task.chapter, task.segment)).collect()
@@ -370,6 +377,33 @@ fn audio_that_is_missing_each_time_ends_the_podcast() {
     }
     assert_eq!(rounds, u32::from(Policy::default().max_failures));
     assert!(world.podcast().failure.as_ref().unwrap().error.message.contains("segment 1"));
+}
+
+#[test]
+fn a_script_that_breaks_off_further_on_each_time_uses_no_budget() {
+    let mut world = World::new();
+    world.apply(&[world.success(Kind::Outline, 0, 0)]);
+    let broken = |world: &World, part: i32| {
+        let mut outcome = world.outcome(Kind::Script, 0, 0, Class::Transient);
+        outcome.part = part;
+        outcome.error = Some(ErrorReport { advanced: true, ..report("broke off".into()) });
+        outcome
+    };
+    let most = i32::from(Policy::default().max_failures);
+    for part in 0..2 * most {
+        let mut turn = world.success(Kind::Script, 0, 0);
+        (turn.part, turn.last, turn.result) = (part, false, raw(&turns(1)));
+        let changes = world.apply(&[turn, broken(&world, part + 1)]);
+        assert_eq!((changes.moved[0].state, changes.moved[0].budgets.failures), (State::Scheduled, 0));
+        world.dispatch(Kind::Script, 0, 0);
+    }
+    // What it says it sent has not arrived: that is a failure like any other.
+    let changes = world.apply(&[broken(&world, 2 * most + 1)]);
+    assert_eq!(changes.moved[0].budgets.failures, 1);
+    world.dispatch(Kind::Script, 0, 0);
+    let mut standing = broken(&world, 2 * most);
+    standing.error = Some(report("broke off".into()));
+    assert_eq!(world.apply(&[standing]).moved[0].budgets.failures, 2);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use crate::work::{JoinChapter, MixResult, MixSegment, Pause, SpeechResult};
+use crate::work::{JoinChapter, MixResult, MixSegment, Pause, Place, SpeechResult};
 
 /// A chapter of a locked podcast. What a transaction changes is changed here and written by [`save`].
 #[derive(Clone, Debug)]
@@ -41,6 +41,7 @@ pub struct NewSegment {
     pub speaker: String,
     pub text: String,
     pub pause: Pause,
+    pub place: Place,
 }
 
 pub async fn insert(tx: &Transaction<'_>, new: &[NewChapter]) -> anyhow::Result<()> {
@@ -74,9 +75,10 @@ pub async fn insert_segments(tx: &Transaction<'_>, new: &[NewSegment]) -> anyhow
     }
     let insert = tx
         .prepare_cached(
-            "insert into segments (podcast_id, generation, chapter, segment, tenant, principal, speaker, text, pause)
+            "insert into segments (podcast_id, generation, chapter, segment, tenant, principal, speaker, text, pause,
+                                   place)
              select * from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[],
-                                  $8::text[], $9::text[])",
+                                  $8::text[], $9::text[], $10::text[])",
         )
         .await?;
     tx.execute(
@@ -91,6 +93,7 @@ pub async fn insert_segments(tx: &Transaction<'_>, new: &[NewSegment]) -> anyhow
             &new.iter().map(|s| &s.speaker).collect::<Vec<_>>(),
             &new.iter().map(|s| &s.text).collect::<Vec<_>>(),
             &new.iter().map(|s| pause_name(s.pause)).collect::<Vec<_>>(),
+            &new.iter().map(|s| s.place.as_str()).collect::<Vec<_>>(),
         ],
     )
     .await?;
@@ -159,7 +162,7 @@ pub async fn spoken_segments(
 ) -> anyhow::Result<Vec<MixSegment>> {
     let select = tx
         .prepare_cached(
-            "select s.segment, s.speaker, s.text, s.pause, t.result
+            "select s.segment, s.speaker, s.text, s.pause, t.result, s.place
              from segments s
              join tasks t on t.podcast_id = s.podcast_id and t.generation = s.generation and t.kind = 'tts'
                          and t.chapter = s.chapter and t.segment = s.segment
@@ -180,6 +183,7 @@ pub async fn spoken_segments(
                 speaker: row.try_get(1)?,
                 text: row.try_get(2)?,
                 pause: pause_by_name(row.try_get(3)?),
+                place: Place::parse(row.try_get(5)?).unwrap_or_default(),
                 audio: speech.audio,
                 samples: speech.samples,
             })

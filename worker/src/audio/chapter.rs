@@ -123,6 +123,7 @@ pub fn cues(mixed: &Mixed, segments: &[MixSegment]) -> Vec<Cue> {
             end_ms: ms(span.end),
             speaker: segment.speaker.clone(),
             text: segment.text.clone(),
+            place: segment.place,
         })
         .collect()
 }

@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use std::io::Cursor;
 
 use common::config::Audio;
-use common::work::{MixSegment, Pause};
+use common::work::{MixSegment, Pause, Place};
 
 use super::chapter::{self, Segment};
 use super::episode::{self, Joined};
@@ -157,6 +157,7 @@ fn mix_segments(prepared: &[Prepared]) -> Vec<MixSegment> {
         audio: String::new(),
         samples: segment.samples,
         pause: Pause::Turn,
+        place: Place::Body,
     };
     prepared.iter().enumerate().map(segment).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use common::work::Cue;
+use common::work::{Cue, Place};
 use serde::Serialize;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -54,6 +54,8 @@ pub fn json(cues: &[Cue]) -> String {
         start_time: f64,
         end_time: f64,
         body: &'a str,
+        /// Ours: whose words these may be.
+        place: Place,
     }
     let segments = cues
         .iter()
@@ -62,6 +64,7 @@ pub fn json(cues: &[Cue]) -> String {
             start_time: seconds(cue.start_ms),
             end_time: seconds(cue.end_ms),
             body: &cue.text,
+            place: cue.place,
         })
         .collect();
     document(&Transcript { version: "1.0.0", segments })
@@ -173,7 +176,13 @@ mod tests {
     use super::*;
 
     fn cue(start_ms: u64, speaker: &str, text: &str) -> Cue {
-        Cue { start_ms, end_ms: start_ms + 1_500, speaker: speaker.into(), text: text.into() }
+        Cue {
+            start_ms,
+            end_ms: start_ms + 1_500,
+            speaker: speaker.into(),
+            text: text.into(),
+            place: Place::Body,
+        }
     }
 
     fn marks() -> Vec<Mark> {
@@ -198,9 +207,10 @@ mod tests {
 
     #[test]
     fn json_has_seconds() {
-        let found: serde_json::Value = serde_json::from_str(&json(&[cue(1_250, "Ada", "\"Hi\"")])).unwrap();
-        let segment =
-            serde_json::json!({"speaker": "Ada", "startTime": 1.25, "endTime": 2.75, "body": "\"Hi\""});
+        let hello = Cue { place: Place::Opening, ..cue(1_250, "Ada", "\"Hi\"") };
+        let found: serde_json::Value = serde_json::from_str(&json(&[hello])).unwrap();
+        let segment = serde_json::json!({"speaker": "Ada", "startTime": 1.25, "endTime": 2.75, "body": "\"Hi\"",
+                                         "place": "opening"});
         assert_eq!(found, serde_json::json!({"version": "1.0.0", "segments": [segment]}));
         let found: serde_json::Value = serde_json::from_str(&chapters(&marks())).unwrap();
         let expected =

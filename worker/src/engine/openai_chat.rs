@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use self::events::{Decoder, Event, Usage};
-use self::ladder::Steps;
+use self::ladder::{Step, Steps};
 use self::prompt::Prompt;
 use super::openai_http::answer as refusals;
 use super::openai_http::pool::Quirks;
@@ -39,8 +39,10 @@ const MAX_ASKS: u32 = 3;
 /// How long the count of tokens may come after the answer, and with how much else in between.
 const COUNT_WITHIN: Duration = Duration::from_secs(2);
 const MAX_AFTER: usize = 1_000;
-/// Weaker forms of asking are tried one after another.
-const MAX_FORMS: u32 = 7;
+/// Weaker forms of asking are tried one after another, the first perhaps twice.
+const MAX_FORMS: u32 = 8;
+/// After a fault that may pass, before the same form is tried again.
+const BREATH: Duration = Duration::from_millis(500);
 
 /// A client of one engine's language model. It holds the key, so it has no `Debug`.
 pub struct OpenAiChat {
@@ -132,7 +134,7 @@ impl OpenAiChat {
     }
 
     /// Asks once. A server that refuses the form of asking is asked in weaker ones until it answers, and the one it
-    /// understood is remembered. What it answers goes to `reader`; what it costs, on the call's bill.
+    /// understood is remembered; a fault that may pass is first met by asking again. What it answers goes to `reader`; what it costs, on the call's bill.
     async fn converse(
         &self,
         prompt: &Prompt,
@@ -162,7 +164,9 @@ impl OpenAiChat {
             let mut reply = match asked.await {
                 Ok(reply) => reply,
                 Err(refused) => {
-                    steps.refused(&self.name, used, refused)?;
+                    if steps.refused(&self.name, used, refused)? == Step::Again {
+                        tokio::time::sleep(BREATH).await;
+                    }
                     continue;
                 }
             };
@@ -171,14 +175,22 @@ impl OpenAiChat {
             self.charge(prompt, &question, &heard, call);
             match ended {
                 Ok(ended) => {
-                    if let Some(until) = steps.learned(Instant::now()) {
-                        reply.lease.remember(used, until);
-                    }
+                    steps.learned(&reply.lease, used, Instant::now());
                     return Ok(ended);
                 }
-                // Too late for another form: a part of the answer has been heard.
-                Err(refused) if heard.content > 0 => return Err(refused.failure),
-                Err(refused) => steps.refused(&self.name, used, refused)?,
+                // Too late for another form: a part of the answer has been heard. Servers that enforce a schema also fail so.
+                Err(refused) if heard.content > 0 => {
+                    if let (Some(500), Some(format)) = (refused.status, used.format.weaker()) {
+                        reply.lease.suspect(Quirks { format, ..used }, Instant::now());
+                    }
+                    return Err(refused.failure);
+                }
+                Err(refused) => {
+                    drop(reply);
+                    if steps.refused(&self.name, used, refused)? == Step::Again {
+                        tokio::time::sleep(BREATH).await;
+                    }
+                }
             }
         }
         Err(Failure::permanent_config(format!("engine {} refuses every form of asking", self.name)))
@@ -292,12 +304,13 @@ impl WritingEngine for OpenAiChat {
     }
 }
 
-/// A model that does not answer as it was asked to: another attempt may be luckier.
+/// A model that does not answer as it was asked to: another attempt may be luckier, more of them hardly.
 fn wrong(engine: &str, reason: &str) -> Failure {
-    Failure::transient(format!(
+    let message = format!(
         "engine {engine} answered {MAX_ASKS} times, and not once as it was asked to. The last answer: {}",
         refusals::bounded(reason)
-    ))
+    );
+    Failure { wrong_answer: true, ..Failure::transient(message) }
 }
 
 #[cfg(test)]

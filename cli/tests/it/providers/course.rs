@@ -11,15 +11,20 @@ use jiff::Timestamp;
 pub(super) enum Course {
     /// Nothing failed, or nothing is tried again.
     Single,
-    /// Given up after so many attempts, with at most so much time between them in all.
+    /// Given up, or done, after so many attempts, with at most so much time between them in all.
     GivenUp { attempts: i64, waits: Duration },
     /// Tried again until the podcast's deadline, with waits from the shorter to the longer.
     UntilDeadline { shortest: Duration, longest: Duration },
 }
 
-/// `class` is that of every attempt.
-pub(super) fn course(policy: &Policy, class: Class, retry_after: Option<Duration>) -> Course {
-    let failed = Failed { class, retry_after, alone: false };
+/// `class` is that of every attempt, and so is whether it ended with a wrong answer.
+pub(super) fn course(
+    policy: &Policy,
+    class: Class,
+    wrong_answer: bool,
+    retry_after: Option<Duration>,
+) -> Course {
+    let failed = Failed { retry_after, wrong_answer, ..Failed::new(class) };
     let now = Timestamp::UNIX_EPOCH;
     let decide = |budgets, jitter| policy::decide(policy, failed, budgets, now, Timestamp::MAX, jitter);
     let mut budgets = Budgets::default();
@@ -40,6 +45,19 @@ pub(super) fn course(policy: &Policy, class: Class, retry_after: Option<Duration
         waits += longest;
     }
     Course::Single
+}
+
+/// The course of a task that `attempts` take further each time, until it is done.
+pub(super) fn overcome(policy: &Policy, attempts: usize) -> Course {
+    let failed = Failed { advanced: true, ..Failed::new(Class::Transient) };
+    let now = Timestamp::UNIX_EPOCH;
+    let verdict = policy::decide(policy, failed, Budgets::default(), now, Timestamp::MAX, NEARLY_ONE);
+    let wait = match verdict {
+        Verdict::Retry { run_at, .. } => run_at.duration_since(now).unsigned_abs(),
+        Verdict::Dead { .. } => Duration::ZERO,
+    };
+    let between = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
+    Course::GivenUp { attempts: attempts as i64, waits: wait * between }
 }
 
 /// Jitter is below 1.
@@ -69,11 +87,11 @@ impl Course {
         }
     }
 
-    /// As the table says it, when the work may be done at any attempt.
-    pub(super) fn overcome(self) -> String {
+    /// As the table says it, when at most so many calls are made in all.
+    pub(super) fn time_up_to(self, calls: usize) -> String {
         match self {
-            Course::GivenUp { waits, .. } => format!("several calls + up to {}", spoken(waits)),
-            other => other.time(1),
+            Course::GivenUp { waits, .. } => format!("up to {calls} calls + up to {}", spoken(waits)),
+            Course::Single | Course::UntilDeadline { .. } => format!("up to {calls} calls"),
         }
     }
 

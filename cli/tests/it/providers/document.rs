@@ -11,7 +11,7 @@ use loadtest::providers::{Endpoint, Misbehaviour};
 use serde_json::{Value, json};
 
 use super::case::{Stage, retry_after};
-use super::course::{Course, course};
+use super::course::{Course, course, overcome};
 
 /// A line of a table: what becomes of a misbehaviour that meets every call of a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,16 +31,30 @@ impl Row {
         Ok(serde_json::from_value(Value::String(name.to_owned()))?)
     }
 
+    /// The model answers each time, and not as it was asked to.
+    pub(super) fn is_wrong_answer(&self) -> bool {
+        self.reads.contains("not once as it was asked to")
+    }
+
     /// Each answer brings the work further although it is wrong, until it is done.
     pub(super) fn is_overcome(&self) -> anyhow::Result<bool> {
         Ok(self.state == "completed" && self.class()? != Class::Success)
     }
 
+    /// The most attempts that the work may take, of those that are stated so.
+    pub(super) fn most_attempts(&self) -> anyhow::Result<usize> {
+        Ok(self.attempts.strip_prefix("up to ").unwrap_or(&self.attempts).parse()?)
+    }
+
     /// As the time begins; a time-out is that of one call.
     pub(super) fn calls(&self) -> anyhow::Result<Calls> {
-        let mut words = self.time.split(' ');
+        let (most, time) = match self.time.strip_prefix("up to ") {
+            Some(rest) => (true, rest),
+            None => (false, self.time.as_str()),
+        };
+        let mut words = time.split(' ');
         match (words.next(), words.next()) {
-            (Some("several"), Some("calls")) => Ok(Calls::Several),
+            (Some(calls), Some("calls")) if most => Ok(Calls::UpTo(calls.parse()?)),
             (Some(calls), Some("calls" | "call")) => {
                 let (calls, attempts) = (calls.parse::<usize>()?, self.attempts.parse::<usize>()?);
                 ensure!(calls % attempts == 0, "{calls} calls cannot be {attempts} times the same");
@@ -55,8 +69,18 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Calls {
     Each(usize),
-    /// More than one; how many depends on lengths that the fleet learns.
-    Several,
+    /// In all, and more than one; how many depends on lengths that the fleet learns.
+    UpTo(usize),
+}
+
+impl Calls {
+    /// Whether so many calls in so many attempts are what is stated.
+    pub(super) fn allow(self, calls: usize, attempts: usize) -> bool {
+        match self {
+            Calls::Each(each) => calls == each * attempts,
+            Calls::UpTo(most) => (2..=most).contains(&calls),
+        }
+    }
 }
 
 /// Attempts and times in the rows are those of the policy and the time-outs that are shipped. How many calls an attempt makes
@@ -65,16 +89,19 @@ pub(super) fn check(rows: &[Row], stage: Stage) -> anyhow::Result<()> {
     let mut wrong = Vec::new();
     for row in rows {
         let class = row.class()?;
-        let course = course(&Policy::default(), class, retry_after(row));
+        let course = course(&Policy::default(), class, row.is_wrong_answer(), retry_after(row));
         let time = match (class, course, row.calls()?) {
             (Class::Timeout, Course::GivenUp { .. }, _) => course.time_outs(shipped_time_out(row, stage)?),
-            (_, Course::Single, Calls::Several) => "several calls".into(),
-            (_, _, Calls::Several) if row.is_overcome()? => course.overcome(),
-            (_, _, Calls::Several) => "the number of calls".into(),
+            (_, Course::Single, Calls::UpTo(most)) => format!("up to {most} calls"),
+            (_, _, Calls::UpTo(most)) if row.is_overcome()? => {
+                overcome(&Policy::default(), row.most_attempts()?).time_up_to(most)
+            }
+            (_, _, Calls::UpTo(_)) => "the number of calls".into(),
             (_, _, Calls::Each(calls)) => course.time(calls),
         };
-        let up_to = if row.is_overcome()? { "up to " } else { "" };
-        let cells = (format!("{up_to}{}", course.attempts()), time);
+        let attempts =
+            if row.is_overcome()? { format!("up to {}", row.most_attempts()?) } else { course.attempts() };
+        let cells = (attempts, time);
         let written = (row.attempts.clone(), row.time.clone());
         if cells != written {
             wrong.push(format!("{stage:?} {}: {written:?} should be {cells:?}", row.misbehaviour.name()));

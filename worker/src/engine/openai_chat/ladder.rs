@@ -1,21 +1,31 @@
 //! How to ask a server that refuses the form of a question: each step asks for less.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::engine::openai_http::Refused;
-use crate::engine::openai_http::pool::Quirks;
+use crate::engine::openai_http::pool::{Lease, PASSING, Quirks};
 use crate::failure::Failure;
-
-/// How long a weaker format stands when the refusal may have been a passing fault (a 5xx).
-const PASSING: Duration = Duration::from_secs(600);
 
 /// The way down of one question, at the server that refused it first.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     weaker: Option<Quirks>,
     pub(super) server: Option<String>,
-    /// Something was refused as a fault of the request, which a 5xx may not be about.
-    certain: bool,
+    /// A 500 that does not say what it is about was met by asking in the same form once more.
+    repeated: bool,
+    /// A step down is a guess: the server never said that it refuses the form.
+    guessed: bool,
+    /// A step down was after a fault of the server.
+    faulty: bool,
+}
+
+/// What to do about a refusal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It may have passed: the same again, a moment later.
+    Again,
+    /// In the weaker form, at once.
+    Weaker,
 }
 
 impl Steps {
@@ -24,21 +34,40 @@ impl Steps {
         self.weaker.map_or(known, |weaker| both(known, weaker))
     }
 
-    /// Takes the next step down; an error if there is none.
-    pub(super) fn refused(&mut self, engine: &str, used: Quirks, refused: Refused) -> Result<(), Failure> {
-        let next = refused.status.and_then(|status| weaker(used, status, &refused.failure.message));
-        let Some(next) = next else { return Err(refused.failure) };
-        self.certain |= refused.status.is_some_and(|status| status < 500);
-        tracing::info!(engine, status = refused.status, form = ?next, "asking in a weaker form");
-        self.weaker = Some(next);
+    /// Takes the next step; an error if there is none.
+    pub(super) fn refused(&mut self, engine: &str, used: Quirks, refused: Refused) -> Result<Step, Failure> {
+        let Some(status) = refused.status else { return Err(refused.failure) };
+        let Some(next) = weaker(used, status, &refused.failure.message) else { return Err(refused.failure) };
         self.server = refused.server;
-        Ok(())
+        let guess =
+            status == 500 && next.format != used.format && !names_the_format(&refused.failure.message);
+        if guess && !self.repeated {
+            self.repeated = true;
+            return Ok(Step::Again);
+        }
+        self.guessed |= guess;
+        self.faulty |= status >= 500;
+        tracing::info!(engine, status, form = ?next, "asking in a weaker form");
+        self.weaker = Some(next);
+        Ok(Step::Weaker)
     }
 
-    /// After an answer: whether to remember its form, and until when if it may have been a passing fault.
-    pub(super) fn learned(&self, now: Instant) -> Option<Option<Instant>> {
-        self.weaker.map(|_| if self.certain { None } else { now.checked_add(PASSING) })
+    /// After an answer in the form `used`: what the server remembers of it.
+    pub(super) fn learned(&self, lease: &Lease<'_>, used: Quirks, now: Instant) {
+        match self.weaker {
+            None => lease.understood(used.format),
+            Some(_) if self.guessed => lease.suspect(used, now),
+            Some(_) => lease.remember(used, now.checked_add(PASSING).filter(|_| self.faulty)),
+        }
     }
+}
+
+/// Whether a fault of the server tells that it is about the form of the answer.
+fn names_the_format(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["response_format", "json_schema", "json_object", "schema", "grammar"]
+        .iter()
+        .any(|word| message.contains(word))
 }
 
 /// The next form of asking after a refusal, or nothing when no form would help. Servers refuse a format with 400, 422 or 500,
@@ -122,5 +151,33 @@ mod tests {
             Some(Quirks { no_temperature: true, ..strict }),
         );
         assert_eq!(both(object, renamed), Quirks { completion_tokens: true, ..object });
+    }
+
+    #[test]
+    fn a_500_is_met_by_the_same_form_first() {
+        let refused = |status: u16, message: &str| Refused {
+            status: Some(status),
+            server: Some("s".into()),
+            failure: Failure::transient(message),
+        };
+        let strict = Quirks::default();
+        let mut steps = Steps::default();
+        assert_eq!(steps.refused("e", strict, refused(500, "a fault")).unwrap(), Step::Again);
+        assert_eq!((steps.form(strict), steps.server.as_deref()), (strict, Some("s")));
+        assert_eq!(steps.refused("e", strict, refused(500, "a fault")).unwrap(), Step::Weaker);
+        assert_eq!(steps.form(strict).format, Format::JsonObject);
+        assert_eq!(steps.refused("e", steps.form(strict), refused(500, "a fault")).unwrap(), Step::Weaker);
+        assert!(steps.guessed);
+        // One that says what it is about, and one that is the request's, need no second look.
+        for (status, message) in [(500, "failed to parse grammar"), (400, ""), (422, ""), (501, "")] {
+            let mut steps = Steps::default();
+            assert_eq!(
+                steps.refused("e", strict, refused(status, message)).unwrap(),
+                Step::Weaker,
+                "{status}"
+            );
+            assert!(!steps.guessed, "{status}");
+        }
+        assert!(Steps::default().refused("e", strict, refused(503, "busy")).is_err());
     }
 }

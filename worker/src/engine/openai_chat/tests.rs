@@ -254,6 +254,73 @@ async fn a_server_that_refuses_a_format_is_asked_for_less_and_remembered() {
     }
 }
 
+/// The forms in which the calls so far were asked.
+fn forms(seen: &Seen) -> Vec<String> {
+    let seen = seen.lock().unwrap();
+    let form = |body: &Value| body["response_format"]["type"].as_str().unwrap_or("prompt").to_owned();
+    seen.iter().map(|(body, _)| form(body)).collect()
+}
+
+#[tokio::test]
+async fn a_fault_that_passes_changes_nothing_about_the_format() {
+    let answer = |number: usize, _: &Value| {
+        if number == 0 { refused(500, "oops") } else { streamed(&turns(0..4), "stop") }
+    };
+    let (url, seen) = server(answer).await;
+    let engine = engine(&url);
+    engine.script(&chapter(0), None, &call()).await.unwrap();
+    engine.script(&chapter(0), None, &call()).await.unwrap();
+    assert_eq!(forms(&seen), ["json_schema"; 3]);
+}
+
+#[tokio::test]
+async fn a_fault_that_lasts_for_two_calls_weakens_one_question_alone() {
+    let answer = |number: usize, _: &Value| {
+        if number < 2 { refused(500, "oops") } else { streamed(&turns(0..4), "stop") }
+    };
+    let (url, seen) = server(answer).await;
+    let engine = engine(&url);
+    for _ in 0..3 {
+        engine.script(&chapter(0), None, &call()).await.unwrap();
+    }
+    assert_eq!(forms(&seen), ["json_schema", "json_schema", "json_object", "json_schema", "json_schema"]);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_a_format_without_a_word_is_found_out() {
+    let answer = |_: usize, body: &Value| match body["response_format"]["type"].as_str() {
+        Some("json_schema") => refused(500, "Internal Server Error"),
+        _ => streamed(&turns(0..4), "stop"),
+    };
+    let (url, seen) = server(answer).await;
+    let engine = engine(&url);
+    for _ in 0..4 {
+        engine.script(&chapter(0), None, &call()).await.unwrap();
+    }
+    let (strict, object) = ("json_schema", "json_object");
+    assert_eq!(forms(&seen), [strict, strict, object, strict, strict, object, object, object]);
+}
+
+#[tokio::test]
+async fn a_server_that_fails_at_a_format_in_the_middle_is_found_out_by_the_next_attempts() {
+    let answer = |_: usize, body: &Value| match body["response_format"]["type"].as_str() {
+        Some("json_schema") => {
+            let begun = events(&["{\"turns\": [".to_owned()], "stop").remove(0);
+            let fault = "data: {\"error\":{\"code\":500,\"message\":\"it broke\"}}\n\n";
+            Response::new(Body::from(format!("{begun}{fault}")))
+        }
+        _ => streamed(&turns(0..4), "stop"),
+    };
+    let (url, seen) = server(answer).await;
+    let engine = engine(&url);
+    for _ in 0..2 {
+        let failure = engine.script(&chapter(0), None, &call()).await.unwrap_err();
+        assert_eq!(failure.class, Class::Transient);
+    }
+    engine.script(&chapter(0), None, &call()).await.unwrap();
+    assert_eq!(forms(&seen), ["json_schema", "json_schema", "json_object"]);
+}
+
 #[tokio::test]
 async fn a_refusal_in_the_stream_is_a_refusal() {
     let answer = |_: usize, body: &Value| {

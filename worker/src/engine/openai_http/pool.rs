@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 /// How long a server rests after its first failure; doubled with each further one, up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// A format that failed with a 5xx this many times in a row, where a weaker one worked or an answer had begun, is taken for refused,
+const SUSPICIONS: u32 = 2;
+/// for so long: it may have been a fault that passes.
+pub(crate) const PASSING: Duration = Duration::from_secs(600);
 
 /// What a server was found not to understand. It is asked without from then on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +59,8 @@ struct Server {
     quirks: Quirks,
     /// Until when a weaker format than asked for stands; forever after a refusal that named a fault in the request.
     format_until: Option<Instant>,
+    /// How often in a row a fault of its own may have been a refusal of the format.
+    suspicions: u32,
 }
 
 /// One call to a server; counts as in flight until it is dropped.
@@ -75,6 +81,7 @@ impl Pool {
             chosen: 0,
             quirks: Quirks::default(),
             format_until: None,
+            suspicions: 0,
         };
         Pool { servers: Mutex::new(bases.into_iter().map(server).collect()) }
     }
@@ -134,13 +141,34 @@ impl Lease<'_> {
         quirks.unwrap_or_default()
     }
 
-    /// This form of asking worked where a stronger one did not. `until`: as long as that may have been a passing fault.
+    /// This form of asking worked where a stronger one was refused. `until`: as long as that may have been a passing fault.
     pub(crate) fn remember(&self, quirks: Quirks, until: Option<Instant>) {
         self.with(|server| {
             if quirks.format != server.quirks.format {
                 server.format_until = until;
             }
             server.quirks = quirks;
+        });
+    }
+
+    /// This form may be the one to ask in: a stronger one met a fault of the server. It becomes that if this goes on.
+    pub(crate) fn suspect(&self, quirks: Quirks, now: Instant) {
+        self.with(|server| {
+            server.suspicions += 1;
+            if server.suspicions >= SUSPICIONS {
+                server.suspicions = 0;
+                server.format_until = now.checked_add(PASSING);
+                server.quirks = quirks;
+            }
+        });
+    }
+
+    /// It answered in the form that it is asked in first: no fault before was about that.
+    pub(crate) fn understood(&self, format: Format) {
+        self.with(|server| {
+            if server.quirks.format == format {
+                server.suspicions = 0;
+            }
         });
     }
 }
@@ -196,10 +224,25 @@ mod tests {
         let (pool, now) = (Pool::new(vec!["a".into()]), Instant::now());
         let lease = pool.choose(None, now).unwrap();
         let weaker = Quirks { format: Format::JsonObject, no_temperature: true, ..Quirks::default() };
-        lease.remember(weaker, Some(now + REST));
+        lease.suspect(weaker, now);
+        assert_eq!(lease.quirks(now), Quirks::default(), "once may have been a passing fault");
+        lease.suspect(weaker, now);
         assert_eq!(lease.quirks(now), weaker);
-        assert_eq!(lease.quirks(now + REST), Quirks { format: Format::JsonSchema, ..weaker });
+        assert_eq!(lease.quirks(now + PASSING), Quirks { format: Format::JsonSchema, ..weaker });
         lease.remember(weaker, None);
-        assert_eq!(lease.quirks(now + LONGEST_REST * 100), weaker);
+        assert_eq!(lease.quirks(now + PASSING * 100), weaker);
+    }
+
+    #[test]
+    fn an_answer_in_the_stronger_format_ends_the_suspicion() {
+        let (pool, now) = (Pool::new(vec!["a".into()]), Instant::now());
+        let lease = pool.choose(None, now).unwrap();
+        let weaker = Quirks { format: Format::JsonObject, ..Quirks::default() };
+        for _ in 0..5 {
+            lease.suspect(weaker, now);
+            lease.understood(Format::JsonObject);
+            lease.understood(Format::JsonSchema);
+        }
+        assert_eq!(lease.quirks(now), Quirks::default());
     }
 }

@@ -110,11 +110,13 @@ struct Limited {
 }
 
 impl Engines {
-    /// Builds what the kinds of this worker need. An engine that nobody asked for by default may be missing here.
+    /// Builds what the kinds of this worker need; who plans episodes also hears how fast the default voices speak. An engine
+    /// that nobody asked for by default may be missing here.
     pub(crate) fn build(config: &Config, kinds: &[Kind]) -> anyhow::Result<Engines> {
         let mut engines = BTreeMap::new();
         for (name, settings) in config.engines.iter() {
-            if !settings.kinds.iter().any(|kind| kinds.contains(kind)) {
+            let heard = kinds.contains(&Kind::Outline) && config.defaults.tts == name;
+            if !heard && !settings.kinds.iter().any(|kind| kinds.contains(kind)) {
                 continue;
             }
             let wanted = kinds.iter().any(|kind| config.defaults.engine(*kind) == name);
@@ -130,6 +132,10 @@ impl Engines {
             }
         }
         Ok(Engines(engines))
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     pub(crate) fn names(&self) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! The kinds of task: one file each, one line each in [`run`].
 
+mod hearing;
 mod join;
 mod mix;
 mod noop;
@@ -20,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::Env;
-use crate::engine::pace::{Pace, VoiceName};
+use crate::engine::pace::{Pace, VoiceName, planned};
 use crate::engine::{Bill, Call};
 use crate::failure::Failure;
 use crate::task::parts::PartSink;
@@ -90,6 +91,12 @@ fn pace(env: &Env, brief: &Brief) -> Pace {
     let voice = |voice: &str| VoiceName::new(&env.config, engine, voice, &brief.language);
     let voices = brief.speakers.iter().map(|speaker| voice(&speaker.voice)).collect();
     Pace::of(env.measured.clone(), voices, brief.pace.pauses.turn_ms)
+}
+
+/// Near paces are taken for the same: a result that was made for one does for the other. `steps` are those of a doubling.
+async fn pace_step(pace: &Pace, brief: &Brief, steps: f64) -> String {
+    let factor = pace.factor(planned(brief)).await.unwrap_or(1.0);
+    format!("pace {:.0}", factor.log2() * steps)
 }
 
 /// The ticket's engine, and then its fallbacks in order, until one succeeds. Only what another engine may do better is

@@ -10,7 +10,7 @@ mod units;
 pub use chunks::{Weight, chunks, pieces};
 pub use read::{sections, to_markdown};
 pub use sentences::sentences;
-pub use units::speakable_units;
+pub use units::{counts_words, speakable_units};
 
 /// One sentence, its words as the source has them.
 pub type Sentence = String;

@@ -69,6 +69,9 @@ const TESTS: &[(&str, Test)] = &[
     ("writer::six_texts_last_as_long_as_asked_for", |s| {
         Box::pin(writer::six_texts_last_as_long_as_asked_for(s))
     }),
+    ("writer::any_voice_reads_for_as_long_as_asked_for", |s| {
+        Box::pin(writer::any_voice_reads_for_as_long_as_asked_for(s))
+    }),
     ("live::events_resume_where_they_broke_off", |s| Box::pin(live::events_resume_where_they_broke_off(s))),
     ("live::health_and_metrics_answer", |s| Box::pin(live::health_and_metrics_answer(s))),
     ("providers::the_table_for_speech_is_true", |s| Box::pin(providers::the_table_for_speech_is_true(s))),

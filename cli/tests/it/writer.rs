@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use loadtest::providers::{Provider, Settings};
 use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, Servers, Setup};
@@ -47,12 +48,43 @@ pub(crate) async fn six_texts_last_as_long_as_asked_for(servers: &Arc<Servers>) 
     fleet.stop().await
 }
 
-/// Everything but the opening, a line a chapter and the closing stands in the source; two speakers share it.
+/// The writer chooses as much as the voice says in the time, whatever voice it is, and whether anybody has heard it before.
+pub(crate) async fn any_voice_reads_for_as_long_as_asked_for(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/writer/en-long.txt");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    for words_a_minute in [100, 260] {
+        let samples = move |text: &str| text.split_whitespace().count() * 24_000 * 60 / words_a_minute;
+        let tones = Provider::start(Settings::default().samples_for(samples)).await?;
+        let setup = Setup::default().with_speech_server(&tones.url());
+        let fleet = Fleet::start(servers, "any-voice", setup).await?;
+        for _ in 0..2 {
+            let id = fleet.submit(&json!({"source": {"text": text}, "target_minutes": 3})).await?;
+            let lasts = fleet.completed(&id).await?["duration_ms"].as_f64().context("a duration")? / 1000.0;
+            println!("{words_a_minute} words a minute: 180 s asked for, lasts {lasts:.1} s");
+            ensure!((lasts / 180.0 - 1.0).abs() <= TOLERANCE, "{words_a_minute} words a minute: {lasts} s");
+        }
+        fleet.stop().await?;
+    }
+    Ok(())
+}
+
+/// Every turn that is not marked as opening, transition or closing stands in the source; two speakers share it.
 async fn check_words(fleet: &Fleet, file: &str, source: &str, id: &str) -> anyhow::Result<()> {
     let transcript: Value =
         fleet.get(&format!("/v1/podcasts/{id}/transcript.json")).await?.error_for_status()?.json().await?;
     let lines = transcript["segments"].as_array().context("segments")?;
     let source = squeezed(source);
+    let places: Vec<&str> = lines.iter().filter_map(|line| line["place"].as_str()).collect();
+    ensure!(
+        places.len() == lines.len()
+            && places.first() == Some(&"opening")
+            && places.last() == Some(&"closing"),
+        "{file}: {places:?}"
+    );
+    let foreign =
+        lines.iter().filter(|line| line["place"] == "body").filter_map(|line| line["body"].as_str());
+    let foreign: Vec<&str> = foreign.filter(|text| !is_from(text, &source)).collect();
+    ensure!(foreign.is_empty(), "{file}: not in the source: {foreign:#?}");
     let own = lines.iter().filter_map(|line| line["body"].as_str()).filter(|text| !is_from(text, &source));
     let own: Vec<&str> = own.collect();
     let chapters = fleet.count(&format!("select count(*) from chapters where podcast_id = '{id}'")).await?;

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::cache::Cache;
 use common::config::Config;
 use common::work::Brief;
 use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
 
 /// Fewer segments of one voice say more about their texts than about the voice.
 const ENOUGH_SEGMENTS: f64 = 5.0;
@@ -22,6 +24,8 @@ const MOST_VOICES: usize = 1_000;
 const PLAUSIBLE: std::ops::RangeInclusive<f64> = 0.4..=2.5;
 /// A plan takes turns to be this long, which is two or three sentences.
 const TURN_MS: f64 = 8_000.0;
+/// A voice that could not be heard is not tried again for so long.
+const REST: Duration = Duration::from_secs(60);
 
 /// Units that fill a minute of an episode, a silence after each turn included, by the settings it was accepted with.
 pub fn planned(brief: &Brief) -> f64 {
@@ -61,6 +65,8 @@ impl Sums {
 pub(crate) struct Measured {
     cache: Cache,
     local: Mutex<HashMap<String, Voice>>,
+    /// Voices that are being heard, and until when one that could not be is left alone.
+    hearing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,7 +80,7 @@ struct Voice {
 
 impl Measured {
     pub(crate) fn new(cache: Cache) -> Arc<Measured> {
-        Arc::new(Measured { cache, local: Mutex::default() })
+        Arc::new(Measured { cache, local: Mutex::default(), hearing: Mutex::default() })
     }
 
     fn local(&self) -> std::sync::MutexGuard<'_, HashMap<String, Voice>> {
@@ -83,8 +89,41 @@ impl Measured {
 
     /// A segment of `units` lasted `ms`.
     pub(crate) async fn observe(&self, voice: &VoiceName, units: f64, ms: u64) {
-        let seen = Sums { units, ms: ms as f64, segments: 1.0 };
-        let key = voice.key();
+        self.add(voice.key(), Sums { units, ms: ms as f64, segments: 1.0 }, false).await;
+    }
+
+    /// Has a voice that is not known yet say a sample, which answers with its units and how many milliseconds it took. Whoever
+    /// asks meanwhile waits for it.
+    pub(crate) async fn hear(
+        &self,
+        voice: &VoiceName,
+        sample: impl Future<Output = Result<(f64, u64), Failure>>,
+    ) {
+        let turn = {
+            let mut hearing = self.hearing.lock().unwrap_or_else(PoisonError::into_inner);
+            if hearing.len() >= MOST_VOICES {
+                hearing.clear();
+            }
+            hearing.entry(voice.key()).or_default().clone()
+        };
+        let mut rests_until = turn.lock().await;
+        if self.sums(voice).await.segments >= ENOUGH_SEGMENTS
+            || rests_until.is_some_and(|until| until > Instant::now())
+        {
+            return;
+        }
+        match sample.await {
+            Ok((units, ms)) if ms > 0 => {
+                // It says as much about the voice as a few turns of the usual length would.
+                let scale = ENOUGH_SEGMENTS * TURN_MS / ms as f64;
+                let sums = Sums { units: units * scale, ms: ms as f64 * scale, segments: ENOUGH_SEGMENTS };
+                self.add(voice.key(), sums, true).await;
+            }
+            Ok(_) | Err(_) => *rests_until = Instant::now().checked_add(REST),
+        }
+    }
+
+    async fn add(&self, key: String, seen: Sums, at_once: bool) {
         let flush = {
             let mut local = self.local();
             if local.len() >= MOST_VOICES && !local.contains_key(&key) {
@@ -94,7 +133,7 @@ impl Measured {
             voice.all.add(seen);
             voice.fresh.add(seen);
             voice.unwritten += 1;
-            (voice.unwritten >= FLUSH_EVERY).then(|| {
+            (at_once || voice.unwritten >= FLUSH_EVERY).then(|| {
                 voice.unwritten = 0;
                 std::mem::take(&mut voice.fresh)
             })
@@ -181,16 +220,26 @@ impl Pace {
         match &self.0 {
             Known::Nothing => None,
             Known::Fixed(per_minute) => Some(per_minute / planned),
-            Known::Measured { measured, voices, pause_ms } => {
-                let mut factors = Vec::new();
-                for voice in voices {
-                    factors
-                        .extend(measured.sums(voice).await.per_minute(*pause_ms).map(|pace| pace / planned));
-                }
-                factors.retain(|factor| PLAUSIBLE.contains(factor));
-                (!factors.is_empty()).then(|| factors.iter().sum::<f64>() / factors.len() as f64)
-            }
+            Known::Measured { pause_ms, .. } => self.compared(*pause_ms, planned).await,
         }
+    }
+
+    /// Units a minute, silences not counted, where that is measured and plausible.
+    pub(crate) async fn per_minute(&self, brief: &Brief) -> Option<u32> {
+        let usual = f64::from(brief.pace.rate(&brief.language));
+        let factor = self.compared(0.0, usual).await?;
+        Some((factor * usual).round().max(1.0) as u32)
+    }
+
+    /// The voices' pace with this pause after each segment, as a part of the `usual` one. Speakers share the words.
+    async fn compared(&self, pause_ms: f64, usual: f64) -> Option<f64> {
+        let Known::Measured { measured, voices, .. } = &self.0 else { return None };
+        let mut minutes = Vec::new();
+        for voice in voices {
+            let factor = measured.sums(voice).await.per_minute(pause_ms).map(|pace| pace / usual);
+            minutes.extend(factor.filter(|factor| PLAUSIBLE.contains(factor)).map(f64::recip));
+        }
+        (!minutes.is_empty()).then(|| minutes.len() as f64 / minutes.iter().sum::<f64>())
     }
 }
 
@@ -228,7 +277,30 @@ mod tests {
         for _ in 0..9 {
             measured.observe(&voice("quick"), 40.0, 9_500).await;
         }
-        assert_eq!(pace.factor(160.0).await, Some(1.125), "two speakers share the time");
+        assert_eq!(pace.factor(160.0).await, Some(1.0), "two speakers share the words");
+    }
+
+    #[tokio::test]
+    async fn a_voice_is_heard_once_and_one_that_cannot_be_is_left_alone() {
+        let measured = measured();
+        let heard = std::sync::atomic::AtomicU32::new(0);
+        let sample = |answer: Result<(f64, u64), Failure>| async {
+            heard.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            answer
+        };
+        let (one, other) = (voice("one"), voice("other"));
+        // 60 words in 20 s are 180 a minute; with half a second of silence after each eight, 169.4.
+        let all = (0..5).map(|_| measured.hear(&one, sample(Ok((60.0, 20_000)))));
+        futures_util::future::join_all(all).await;
+        assert_eq!(heard.load(std::sync::atomic::Ordering::Relaxed), 1);
+        let pace = Pace::of(measured.clone(), vec![one.clone()], 500);
+        assert!((pace.factor(160.0).await.unwrap() - 169.4 / 160.0).abs() < 0.001);
+        for _ in 0..5 {
+            measured.hear(&other, sample(Err(Failure::transient("gone")))).await;
+        }
+        assert_eq!(heard.load(std::sync::atomic::Ordering::Relaxed), 2);
+        assert_eq!(Pace::of(measured, vec![other], 500).factor(160.0).await, None);
     }
 
     #[tokio::test]

@@ -2,25 +2,42 @@
 
 use bytes::Bytes;
 use common::blobs;
+use common::config::EngineType;
 use common::wire::{INLINE_BYTES, Ticket};
 use common::work::{OutlineInput, OutlineResult, TextRef};
 
-use super::{Chain, Done, cached, input, remember, result_hash, text, writing_revision};
+use super::hearing::hear_voices;
+use super::{Chain, Done, cached, input, pace, pace_step, remember, result_hash, text, writing_revision};
 use crate::Env;
+use crate::engine::pace::Pace;
 use crate::engine::{Built, Call};
 use crate::failure::Failure;
 
+/// About a thirtieth each: what the built-in writer chose is not put right by what speech lasts.
+const STEPS_A_DOUBLING: f64 = 20.0;
+
 pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done, Failure> {
     let input: OutlineInput = input(env, ticket).await?;
-    let hash = result_hash(ticket, &writing_revision());
+    let source = text(env, input.source.as_ref()).await?;
+    let model = is(env, &ticket.engine, EngineType::OpenAi);
+    // The episode has a length to keep: the one that was asked for, or that of the model's plan.
+    if model || input.brief.target_minutes.is_some() {
+        hear_voices(env, ticket, &input.brief, source.as_deref(), call).await;
+    }
+    let pace = pace(env, &input.brief);
+    let mut revision = writing_revision();
+    if !model && input.brief.target_minutes.is_some() {
+        revision.push(' ');
+        revision.push_str(&pace_step(&pace, &input.brief, STEPS_A_DOUBLING).await);
+    }
+    let hash = result_hash(ticket, &revision);
     if let Some(outline) = cached::<OutlineResult>(env, ticket, &hash).await {
         return Done::from_cache(&outline);
     }
-    let source = text(env, input.source.as_ref()).await?;
     let mut chain = Chain::of(env, ticket);
     let mut outline = loop {
         let (name, call) = chain.next(call)?;
-        match plan(env, name, &input, source.as_deref(), &call).await {
+        match plan(env, name, &input, &pace, source.as_deref(), &call).await {
             Ok(outline) => break outline,
             Err(failure) => chain.failed(name, failure)?,
         }
@@ -41,14 +58,26 @@ async fn plan(
     env: &Env,
     name: &str,
     input: &OutlineInput,
+    pace: &Pace,
     source: Option<&str>,
     call: &Call,
 ) -> Result<OutlineResult, Failure> {
+    let mut input = input.clone();
+    // It chooses sentences once and for all; a language model is told the measured length with each chapter.
+    if is(env, name, EngineType::Extractive)
+        && let Some(per_minute) = pace.per_minute(&input.brief).await
+    {
+        input.brief.pace.per_minute = per_minute;
+    }
     let (engine, _permit) = env.engines.acquire(name).await?;
     let Built::Writing(engine) = engine else {
         return Err(Failure::permanent_config(format!("the engine \"{name}\" cannot write")));
     };
-    engine.outline(input, source, call).await
+    engine.outline(&input, source, call).await
+}
+
+fn is(env: &Env, engine: &str, r#type: EngineType) -> bool {
+    env.config.engines.get(engine).is_some_and(|engine| engine.r#type == r#type)
 }
 
 /// A long chapter travels as a blob, so that the outcome and the chapter's ticket stay small.

@@ -6,14 +6,19 @@ use common::wire::{INLINE_BYTES, Ticket};
 use common::work::{ScriptInput, ScriptPart, Turn};
 
 use super::parts::{PartSink, sent_on};
-use super::{Chain, Done, cached, input, pace, remember, result_hash, text, to_json, writing_revision};
+use super::{
+    Chain, Done, cached, input, pace, pace_step, remember, result_hash, text, to_json, writing_revision,
+};
 use crate::Env;
-use crate::engine::pace::{Pace, planned};
+use crate::engine::pace::Pace;
 use crate::engine::{Built, Call, Draft};
 use crate::failure::Failure;
 
 /// About as much as one part holds.
 pub(super) const PART_BYTES: usize = INLINE_BYTES;
+
+/// About a tenth each.
+const STEPS_A_DOUBLING: f64 = 7.0;
 
 /// What an engine wrote, and whether it went on after what had been accepted.
 struct Written {
@@ -65,8 +70,7 @@ async fn revision(env: &Env, ticket: &Ticket, input: &ScriptInput, pace: &Pace) 
     if !paced || input.plan.budget == 0 {
         return writing_revision();
     }
-    let factor = pace.factor(planned(&input.brief)).await.unwrap_or(1.0);
-    format!("{} pace {:.0}", writing_revision(), factor.ln() / 1.1f64.ln())
+    format!("{} {}", writing_revision(), pace_step(pace, &input.brief, STEPS_A_DOUBLING).await)
 }
 
 async fn write_somewhere(

@@ -28,6 +28,11 @@ pub fn speakable_units(text: &str, language: &str) -> f64 {
     }
 }
 
+/// Whether lengths in this language are words of usual length.
+pub fn counts_words(language: &str) -> bool {
+    unit(language) == Unit::Words
+}
+
 fn unit(language: &str) -> Unit {
     match primary(language).as_str() {
         "ko" => Unit::Syllables,

@@ -23,11 +23,12 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// An episode keeps within 15 % of its length if every chapter keeps within 10 % and the pace is off by 5 %. While the
-    /// voices' pace is only a guess, less is sure.
+    /// An episode keeps within 15 % of its length if every chapter keeps within 10 % and the pace is off by 5 %. Chapters are
+    /// ended as soon as they are long enough, all of them, so that they must come nearer from below than from above. While
+    /// the voices' pace is only a guess, less is sure.
     pub(super) fn around(aim: f64, measured: bool) -> Budget {
         let sure = aim * if measured { 0.7 } else { 0.5 };
-        Budget { aim, low: aim * 0.9, high: aim * 1.1, sure, most: aim * 1.6 + 100.0 }
+        Budget { aim, low: aim * 0.94, high: aim * 1.1, sure, most: aim * 1.6 + 100.0 }
     }
 }
 

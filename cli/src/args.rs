@@ -1,6 +1,7 @@
 //! The command line. Every flag's text is its documentation.
 
 pub(crate) mod dead;
+pub(crate) mod keys;
 
 use std::path::PathBuf;
 
@@ -56,6 +57,9 @@ pub(crate) enum Command {
     /// Look at what was given up, and let it go on
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    /// Say who may use the API
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Measure the fleet
     #[command(subcommand)]
     Loadtest(LoadtestCommand),
@@ -150,6 +154,9 @@ pub(crate) struct Role {
 pub(crate) struct Producer {
     #[command(flatten)]
     pub(crate) role: Role,
+    /// Let whoever reaches the API from this machine do everything, without a key; only with producer.bind on loopback
+    #[arg(long, env = "PODFLEET_TRUST_LOOPBACK")]
+    pub(crate) trust_loopback: bool,
     /// Write the address of the API to this file once it listens
     #[arg(long, hide = true, value_name = "PATH")]
     pub(crate) ready_file: Option<PathBuf>,
@@ -205,7 +212,7 @@ pub(crate) struct Server {
     /// Address of the API [default: that of `podfleet dev` in this folder, else http://127.0.0.1:8080]
     #[arg(long, env = "PODFLEET_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
-    /// Sent as a bearer token, for a proxy in front of the API
+    /// A key to the API; `podfleet dev` on this machine needs none
     #[arg(long, env = "PODFLEET_API_KEY", value_name = "KEY", hide_env_values = true)]
     pub(crate) api_key: Option<String>,
     /// Print JSON on standard output; errors are JSON on standard error
@@ -300,6 +307,7 @@ impl Command {
             | Command::Cancel(One { server, .. })
             | Command::Download(Download { server, .. }) => server.json,
             Command::Dead(dead) => dead.server().json,
+            Command::Keys(keys) => keys.server().json,
             Command::Demo(demo) => demo.json,
             Command::Config(ConfigCommand::Check { json }) => *json,
             Command::Loadtest(LoadtestCommand::Bench(bench)) => bench.json,

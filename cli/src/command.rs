@@ -3,6 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod dead;
 pub(crate) mod download;
+pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod show;
 pub(crate) mod submit;

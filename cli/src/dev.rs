@@ -72,6 +72,7 @@ fn summary(fleet: &Fleet, data: &Path) -> Vec<String> {
         format!("Logs    {}", from_here(&fleet.logs)),
         "Stop    Ctrl-C".into(),
         String::new(),
-        "Not for production: nothing here asks who you are.".into(),
+        "You are signed in: whoever uses this machine is the admin of the tenant".into(),
+        "\"default\", without a key. Not for production.".into(),
     ]
 }

@@ -57,5 +57,6 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Cancel(options) => command::cancel::run(options).await,
         Command::Download(options) => command::download::run(options).await,
         Command::Dead(dead) => command::dead::run(dead).await,
+        Command::Keys(keys) => command::keys::run(config, keys).await,
     }
 }

@@ -11,19 +11,32 @@ use common::config::Config;
 use common::{process, store, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nix::unistd::getppid;
+use producer::NoKeys;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Producer, Role, Worker};
-use crate::failure;
+use crate::failure::{self, Failure};
 
 pub(crate) async fn producer(config: Option<&Path>, options: Producer) -> anyhow::Result<()> {
     let process = begin(config, &options.role)?;
     let (listener, address) = process::listen(&process.config.producer.bind).await?;
+    if options.trust_loopback && !address.ip().is_loopback() {
+        let advice = format!(
+            "--trust-loopback lets everybody in who reaches the API, and producer.bind is {address}, which other machines reach. \
+             Use 127.0.0.1, or make keys with `podfleet keys create` and leave the flag out"
+        );
+        return Err(Failure::Usage(advice).into());
+    }
     tracing::info!(%address, "the API listens");
     if let Some(path) = &options.ready_file {
         tell_ready(path, &format!("{address}\n"))?;
     }
-    producer::run(process.config, process.metrics, listener, process.shutdown).await
+    let options = producer::Options { trusts_loopback: options.trust_loopback };
+    let ended = producer::run(process.config, options, process.metrics, listener, process.shutdown).await;
+    ended.map_err(|error| match error.downcast_ref::<NoKeys>() {
+        Some(no_keys) => Failure::Usage(no_keys.to_string()).into(),
+        None => error,
+    })
 }
 
 pub(crate) async fn worker(config: Option<&Path>, options: Worker) -> anyhow::Result<()> {

@@ -79,13 +79,6 @@ impl Config {
     pub fn check(&self) -> anyhow::Result<()> {
         self.audio.check()?;
         self.engines.check(&self.defaults)?;
-        if self.producer.bind.parse::<std::net::SocketAddr>().is_ok_and(|addr| !addr.ip().is_loopback()) {
-            bail!(
-                "producer.bind is {}: without authentication podfleet listens on loopback only. \
-                 Use 127.0.0.1 and put an authenticating proxy in front of it",
-                self.producer.bind
-            );
-        }
         if self.collector.partitions == 0 || self.collector.partitions > 64 {
             bail!("collector.partitions is {}; give a number from 1 to 64", self.collector.partitions);
         }
@@ -195,11 +188,5 @@ mod tests {
     fn unknown_keys_are_refused_by_name() {
         let error = from_env(&[("PODFLEET__BROKER__COLOUR", "red")]).unwrap_err();
         assert!(format!("{error:#}").contains("colour"), "{error:#}");
-    }
-
-    #[test]
-    fn listening_beyond_loopback_is_refused() {
-        let error = from_env(&[("PODFLEET__PRODUCER__BIND", "0.0.0.0:8080")]).unwrap_err();
-        assert!(format!("{error:#}").contains("loopback"));
     }
 }

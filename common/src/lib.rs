@@ -1,6 +1,7 @@
 //! What more than one role of Podfleet needs: domain types, wire format, topology, store, cache, blobs, configuration
 //! and telemetry. Nothing here knows how a task is done or when a podcast advances: that is `worker` and `collector`.
 
+pub mod access;
 pub mod amqp;
 pub mod backoff;
 pub mod blobs;

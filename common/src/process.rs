@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use axum::Router;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -65,29 +66,32 @@ impl Readiness {
     pub fn is_ready(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// The answer to `/readyz`.
+    pub fn answer(&self) -> (StatusCode, &'static str) {
+        if self.is_ready() {
+            (StatusCode::OK, "ready\n")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready: waiting for the broker or the database\n")
+        }
+    }
 }
 
 /// `/livez` (the process runs its event loop), `/readyz`, `/metrics`.
 pub fn health_routes(readiness: Readiness, metrics: PrometheusHandle) -> Router {
     Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route(
-            "/readyz",
-            get(move || async move {
-                if readiness.is_ready() {
-                    (StatusCode::OK, "ready\n")
-                } else {
-                    (StatusCode::SERVICE_UNAVAILABLE, "not ready: waiting for the broker or the database\n")
-                }
-            }),
-        )
-        .route(
-            "/metrics",
-            get(move || async move {
-                record_memory();
-                ([("content-type", "text/plain; version=0.0.4")], metrics.render())
-            }),
-        )
+        .route("/livez", get(|| async { ALIVE }))
+        .route("/readyz", get(move || async move { readiness.answer() }))
+        .route("/metrics", get(move || async move { rendered(&metrics) }))
+}
+
+/// The answer to `/livez`.
+pub const ALIVE: &str = "ok\n";
+
+/// The answer to `/metrics`.
+pub fn rendered(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
+    record_memory();
+    ([("content-type", "text/plain; version=0.0.4")], metrics.render())
 }
 
 /// Serves the health routes until shutdown.

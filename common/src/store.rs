@@ -9,6 +9,7 @@ pub mod chapters;
 pub mod dead_letters;
 pub mod events;
 pub mod fleet;
+pub mod keys;
 pub mod podcasts;
 pub mod reading;
 pub mod replay;

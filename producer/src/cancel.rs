@@ -22,8 +22,7 @@ pub(crate) async fn cancel(store: &Store, tenant: &str, id: Uuid) -> anyhow::Res
     store
         .run(async |client| {
             let tx = client.transaction().await?;
-            let mut locked = podcasts::lock(&tx, &[id]).await?;
-            let Some(podcast) = locked.iter_mut().find(|podcast| podcast.tenant == tenant) else {
+            let Some(mut podcast) = podcasts::lock_of(&tx, tenant, id).await? else {
                 return Ok(Cancelled::Unknown);
             };
             match podcast.state {
@@ -34,9 +33,9 @@ pub(crate) async fn cancel(store: &Store, tenant: &str, id: Uuid) -> anyhow::Res
                 }
             }
             podcast.state = PodcastState::Cancelled;
-            let event = events::next(podcast, "cancelled");
+            let event = events::next(&mut podcast, "cancelled");
             tasks::put_away(&tx, &[id], State::Cancelled).await?;
-            podcasts::save(&tx, &[&*podcast]).await?;
+            podcasts::save(&tx, &[&podcast]).await?;
             events::insert(&tx, std::slice::from_ref(&event)).await?;
             tx.commit().await?;
             Ok(Cancelled::Now(Box::new(events::hint(event))))

@@ -1,17 +1,21 @@
 //! The HTTP API. Every error is a problem (RFC 9457) that says what happened and what to do next.
 //!
-//! There is no authentication yet: the API listens on loopback only, and [`guard`] keeps web pages out of it.
+//! [`routes`] is the table of all there is and who may use it; [`door`] finds out who asks; [`guard`] keeps web pages out.
 
 pub(crate) mod checks;
 mod dead_letters;
+mod door;
 mod episode;
 mod extract;
 mod files;
 mod guard;
+mod health;
+mod keys;
 mod podcasts;
 mod problem;
 mod range;
 mod replays;
+mod routes;
 mod submit;
 mod watch;
 
@@ -25,9 +29,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use common::process;
 use deadpool_postgres::Object;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -40,6 +42,9 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::Env;
 use crate::accept::Intake;
 use problem::Problem;
+
+pub use door::Access;
+pub use routes::{ROUTES, Route};
 
 /// From the request's head to the response's head; bodies of responses may stream for longer.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -55,11 +60,12 @@ pub(crate) struct App {
     pub(crate) intake: Intake,
     /// Memory for bodies, in KiB: whoever finds none left is asked to come back.
     pub(crate) memory: Arc<Semaphore>,
+    metrics: PrometheusHandle,
 }
 
 impl App {
-    pub(crate) fn new(env: Arc<Env>, intake: Intake) -> App {
-        App { env, intake, memory: Arc::new(Semaphore::new(BODIES_KIB)) }
+    pub(crate) fn new(env: Arc<Env>, intake: Intake, metrics: PrometheusHandle) -> App {
+        App { env, intake, memory: Arc::new(Semaphore::new(BODIES_KIB)), metrics }
     }
 
     /// Reads from the database.
@@ -72,11 +78,10 @@ impl App {
 pub(crate) async fn serve(
     listener: TcpListener,
     app: App,
-    metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "the API is served");
-    let router = router(app, metrics);
+    let router = router(app);
     // Answers and events are small and go out at once, instead of waiting for more to fill a packet.
     let listener = listener.tap_io(|connection| {
         connection.set_nodelay(true).ok();
@@ -95,34 +100,13 @@ pub(crate) async fn serve(
     }
 }
 
-fn router(app: App, metrics: PrometheusHandle) -> Router {
-    let health = process::health_routes(app.env.readiness.clone(), metrics);
-    Router::new()
-        .route("/v1/podcasts", get(podcasts::list).post(submit::submit))
-        .route("/v1/podcasts/{id}", get(podcasts::show).delete(podcasts::cancel))
-        .route("/v1/podcasts/{id}/events", get(watch::events))
-        .route("/v1/podcasts/{id}/ws", get(watch::websocket))
-        .route("/v1/podcasts/{id}/audio", get(episode::audio))
-        .route("/v1/podcasts/{id}/transcript.vtt", get(episode::transcript_vtt))
-        .route("/v1/podcasts/{id}/transcript.srt", get(episode::transcript_srt))
-        .route("/v1/podcasts/{id}/transcript.json", get(episode::transcript_json))
-        .route("/v1/podcasts/{id}/transcript.txt", get(episode::transcript_txt))
-        .route("/v1/podcasts/{id}/chapters.json", get(episode::chapters_json))
-        .route("/v1/dead-letters", get(dead_letters::list))
-        .route("/v1/dead-letters/groups", get(dead_letters::groups))
-        .route("/v1/dead-letters/replay", post(replays::start))
-        .route("/v1/dead-letters/{id}", get(dead_letters::show))
-        .route("/v1/dead-letters/{id}/replay", post(dead_letters::settle::replay))
-        .route("/v1/dead-letters/{id}/edit-replay", post(dead_letters::settle::edit_replay))
-        .route("/v1/dead-letters/{id}/discard", post(dead_letters::settle::discard))
-        .route("/v1/replays", get(replays::list))
-        .route("/v1/replays/{id}", get(replays::show).delete(replays::cancel))
-        .route("/v1/replays/{id}/cancel", post(replays::cancel))
-        .with_state(app)
-        .merge(health)
+fn router(app: App) -> Router {
+    let trusts_loopback = app.env.trusts_loopback;
+    let guard = move |request, next| guard::refuse_foreign_pages(trusts_loopback, request, next);
+    routes::router(app)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn(guard::refuse_foreign_pages))
+        .layer(middleware::from_fn(guard))
         .layer(middleware::from_fn(bound))
         .layer(CatchPanicLayer::custom(on_panic))
         .layer(SetResponseHeaderLayer::if_not_present(

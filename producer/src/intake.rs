@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use common::access::{Role, is_name};
 use common::amqp;
 use common::config::Config;
 use common::request::{self, Fault, MAX_BODY_BYTES};
@@ -160,14 +161,12 @@ impl Clerk {
 /// The broker vouches for `user_id`. Names that could not be a folder's name are not taken as tenants.
 fn caller(properties: &BasicProperties) -> Caller {
     let user = properties.user_id().as_ref().map(|user| user.as_str()).filter(|user| is_name(user));
-    Caller { tenant: user.unwrap_or("default").to_owned(), principal: user.unwrap_or("amqp").to_owned() }
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-        // These two are names of folders that are not one's own.
-        && !matches!(name, "." | "..")
+    Caller {
+        tenant: user.unwrap_or("default").to_owned(),
+        principal: user.unwrap_or("amqp").to_owned(),
+        role: Role::Submit,
+        key: None,
+    }
 }
 
 fn message_id(properties: &BasicProperties) -> Result<String, Fault> {

@@ -8,6 +8,7 @@ mod accept;
 mod cancel;
 mod http;
 mod intake;
+mod keyring;
 mod link;
 mod live;
 mod replay;
@@ -17,19 +18,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use common::access::Role;
 use common::backoff::Reconnect;
 use common::blobs::Blobs;
 use common::config::Config;
 use common::process::Readiness;
 use common::publisher::Ledger;
-use common::store::{self, Store};
+use common::store::{self, Store, keys};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::accept::Acceptor;
+use crate::keyring::Keyring;
 use crate::link::Link;
 use crate::live::Hub;
 
@@ -38,11 +42,39 @@ const PING: Duration = Duration::from_secs(2);
 /// How often the metrics library tidies up.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// Every route of the API and who may use it.
+pub use http::{Access, ROUTES, Route};
+
+/// How a producer is run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whoever reaches the API from this machine may do everything, without a key. The listener must be on loopback.
+    pub trusts_loopback: bool,
+}
+
+/// Nobody could use the API.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "there is no key, so nobody could use the API. Make one with `podfleet keys create --tenant NAME --role admin`; \
+     to try things out on this machine alone, use `podfleet dev`, or --trust-loopback"
+)]
+pub struct NoKeys;
+
 /// On whose behalf something is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) tenant: String,
     pub(crate) principal: String,
+    pub(crate) role: Role,
+    /// The key that was shown; none over AMQP, and on a machine that is trusted.
+    pub(crate) key: Option<Uuid>,
+}
+
+impl Caller {
+    /// Whoever sits at this machine, where that is enough.
+    pub(crate) fn local() -> Caller {
+        Caller { tenant: "default".into(), principal: "local".into(), role: Role::Admin, key: None }
+    }
 }
 
 /// What a producer works with, for its lifetime.
@@ -54,6 +86,8 @@ pub(crate) struct Env {
     pub(crate) blobs: Blobs,
     pub(crate) link: Link,
     pub(crate) hub: Hub,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) trusts_loopback: bool,
     /// Whether the database answers. Without the broker a producer still accepts: the dispatcher publishes later.
     pub(crate) readiness: Readiness,
 }
@@ -61,17 +95,22 @@ pub(crate) struct Env {
 /// Runs a producer until shutdown. Serves the API on `listener`, also while the broker or the database is away.
 pub async fn run(
     config: Arc<Config>,
+    options: Options,
     metrics: PrometheusHandle,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let ledger = Ledger::new();
-    let connections = config.database.max_connections.max(2) - 1;
+    // One is the acceptor's, one is for the keys.
+    let connections = config.database.max_connections.max(3) - 2;
+    let key_store = Store::new(&config.database, "producer keys", 1)?;
     let env = Arc::new(Env {
         store: Store::new(&config.database, "producer", connections)?,
         blobs: Blobs::open(&config.blobs)?,
         link: Link::new(ledger.clone()),
         hub: Hub::default(),
+        keyring: Arc::default(),
+        trusts_loopback: options.trusts_loopback,
         readiness: Readiness::default(),
         config,
     });
@@ -82,11 +121,11 @@ pub async fn run(
     behind.spawn(acceptor.run(answered.clone()));
     behind.spawn(watch_database(env.clone(), answered.clone()));
     behind.spawn(upkeep(metrics.clone(), answered.clone()));
+    behind.spawn(keyring::run(env.keyring.clone(), key_store, answered.clone()));
     let mut front = JoinSet::new();
     front.spawn(http::serve(
         listener,
-        http::App::new(env.clone(), intake.clone()),
-        metrics,
+        http::App::new(env.clone(), intake.clone(), metrics),
         shutdown.clone(),
     ));
     front.spawn(supervise(env.clone(), intake.clone(), shutdown.clone()));
@@ -139,11 +178,15 @@ async fn supervise(env: Arc<Env>, intake: accept::Intake, shutdown: Cancellation
     Ok(())
 }
 
-/// Brings the schema up to date as soon as the database is there, and from then on tells whether it answers.
+/// Brings the schema up to date as soon as the database is there, and from then on tells whether it answers. Ends with an error
+/// when there is no key: a producer that nobody can use is a mistake.
 async fn watch_database(env: Arc<Env>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let work = async {
         let mut reconnect = Reconnect::default();
-        while let Err(error) = store::migrate(&env.config.database).await {
+        while let Err(error) = prepare(&env).await {
+            if error.is::<NoKeys>() {
+                return Err(error);
+            }
             let delay = reconnect.next_delay();
             tracing::warn!(error = format!("{error:#}"), ?delay, "the database is not ready; trying again");
             tokio::time::sleep(delay).await;
@@ -159,11 +202,19 @@ async fn watch_database(env: Arc<Env>, shutdown: CancellationToken) -> anyhow::R
             env.readiness.set(answer.is_ok());
         }
     };
-    tokio::select! {
-        () = work => {}
-        () = shutdown.cancelled() => {}
-    }
+    let ended: anyhow::Result<()> = tokio::select! {
+        ended = work => ended,
+        () = shutdown.cancelled() => Ok(()),
+    };
     env.readiness.set(false);
+    ended
+}
+
+async fn prepare(env: &Env) -> anyhow::Result<()> {
+    store::migrate(&env.config.database).await?;
+    if !env.trusts_loopback && env.store.run(async |client| keys::valid(client).await).await?.is_empty() {
+        return Err(NoKeys.into());
+    }
     Ok(())
 }
 

@@ -124,7 +124,7 @@ async fn request(env: &Env, intake: &Intake, wish: Wish<'_>, whole: Whole) -> an
     let key = whole.letter.message_id.filter(|id| crate::http::checks::is_idempotency_key(id));
     let submission = Submission {
         accepted,
-        caller: Caller { tenant: wish.caller.tenant.clone(), principal: whole.principal },
+        caller: Caller { principal: whole.principal, ..wish.caller.clone() },
         idempotency_key: Some(key.unwrap_or_else(|| format!("dead-letter-{}", wish.letter))),
         traceparent: None,
     };

@@ -121,6 +121,8 @@ impl World {
         ]
         .iter()
         .map(|(name, value)| (format!("PODFLEET__{name}"), (*value).to_owned()))
+        // Applications here have no keys.
+        .chain([("PODFLEET_TRUST_LOOPBACK".to_owned(), "true".to_owned())])
         .collect()
     }
 

@@ -4,6 +4,7 @@
 // A test program prints what it measures, and may panic.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used)]
 
+mod access;
 mod asking;
 mod audio;
 mod bad_input;
@@ -44,6 +45,16 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("spine::a_deadline_ends_a_podcast", |s| Box::pin(spine::a_deadline_ends_a_podcast(s))),
     ("spine::requests_come_over_amqp_too", |s| Box::pin(spine::requests_come_over_amqp_too(s))),
+    ("access::every_route_is_walked_with_every_role", |s| {
+        Box::pin(access::every_route_is_walked_with_every_role(s))
+    }),
+    ("access::without_a_key_no_producer_starts", |s| Box::pin(access::without_a_key_no_producer_starts(s))),
+    ("access::a_revoked_key_opens_nothing_after_five_seconds", |s| {
+        Box::pin(access::a_revoked_key_opens_nothing_after_five_seconds(s))
+    }),
+    ("access::tenants_of_the_broker_see_their_podcasts_over_http", |s| {
+        Box::pin(access::tenants_of_the_broker_see_their_podcasts_over_http(s))
+    }),
     ("audio::every_segment_sounds_once_in_order_and_on_time", |s| {
         Box::pin(audio::every_segment_sounds_once_in_order_and_on_time(s))
     }),

@@ -144,14 +144,25 @@ pub async fn last_rank(tx: &Transaction<'_>, tenant: &str) -> anyhow::Result<Opt
     Ok(tx.query_opt(&select, &[&tenant]).await?.map(|row| row.get(0)))
 }
 
+const COLUMNS: &str = "id, tenant, principal, state, generation, lane, rank, engines, brief, title, traceparent, deadline,
+     event_seq, chapters_total, chapters_written, chapters_mixed, segments_total, segments_done, episode, failure";
+
 /// Locks podcasts in the order of their ids.
 pub async fn lock(tx: &Transaction<'_>, ids: &[Uuid]) -> anyhow::Result<Vec<Podcast>> {
-    const LOCK: &str = "select id, tenant, principal, state, generation, lane, rank, engines, brief, title, traceparent, deadline,
-                event_seq, chapters_total, chapters_written, chapters_mixed, segments_total, segments_done, episode, failure
-         from podcasts where id = any($1) order by id for update";
     let unlocked = crash::has_defect(crash::NAIVE_FAN_IN);
-    let select = tx.prepare_cached(if unlocked { LOCK.trim_end_matches("for update") } else { LOCK }).await?;
+    let lock = if unlocked { "" } else { "for update" };
+    let select = tx
+        .prepare_cached(&format!("select {COLUMNS} from podcasts where id = any($1) order by id {lock}"))
+        .await?;
     tx.query(&select, &[&ids]).await?.iter().map(read).collect()
+}
+
+/// Locks a tenant's podcast; nobody can lock another's.
+pub async fn lock_of(tx: &Transaction<'_>, tenant: &str, id: Uuid) -> anyhow::Result<Option<Podcast>> {
+    let select = tx
+        .prepare_cached(&format!("select {COLUMNS} from podcasts where tenant = $1 and id = $2 for update"))
+        .await?;
+    tx.query_opt(&select, &[&tenant, &id]).await?.as_ref().map(read).transpose()
 }
 
 fn read(row: &Row) -> anyhow::Result<Podcast> {

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use common::access::Role;
 use common::class::Class;
 use common::request::Fault;
 use common::store::audit::{self, Entry, NewAudit};
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::door::forbidden;
 use super::extract::{LetterId, Params};
 use super::problem::Problem;
 use super::{App, submit};
@@ -112,6 +114,9 @@ pub(super) async fn show(
     let tenant = &caller.tenant;
     let whole = app.read(async |client| reading::letter(client, tenant, id).await).await?;
     let whole = whole.ok_or_else(|| unknown(id))?;
+    if look.payload && caller.role < Role::Support {
+        return Err(forbidden(&caller, Role::Support));
+    }
     let subject = replay::subject(id);
     if look.payload {
         let entry = NewAudit {

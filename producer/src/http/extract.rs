@@ -1,7 +1,5 @@
 //! What handlers take from a request, refused as problems.
 
-use std::convert::Infallible;
-
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -9,21 +7,6 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::Caller;
-
-/// Decides on whose behalf a request is made. There is no authentication yet: everybody on this machine is the one tenant.
-/// Every handler takes tenant and principal from here and from nowhere else.
-fn caller(_parts: &Parts) -> Caller {
-    Caller { tenant: "default".into(), principal: "local".into() }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Caller, Infallible> {
-        Ok(caller(parts))
-    }
-}
 
 /// The podcast that a path names.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +19,10 @@ pub(super) struct LetterId(pub(super) Uuid);
 /// The replay of many letters that a path names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReplayId(pub(super) Uuid);
+
+/// The key that a path names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyId(pub(super) Uuid);
 
 impl<S: Send + Sync> FromRequestParts<S> for PodcastId {
     type Rejection = Problem;
@@ -61,6 +48,15 @@ impl<S: Send + Sync> FromRequestParts<S> for ReplayId {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<ReplayId, Problem> {
         let remedy = "Use an `id` that GET /v1/replays lists, a UUID";
         id_in_path(parts, state, "it is not the id of a replay", remedy).await.map(ReplayId)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<KeyId, Problem> {
+        let remedy = "Use an `id` that GET /v1/keys lists, a UUID";
+        id_in_path(parts, state, "it is not the id of a key", remedy).await.map(KeyId)
     }
 }
 

@@ -1,5 +1,6 @@
-//! Keeps web pages out. Without authentication, whoever reaches the port may do anything, and a browser on this machine
-//! reaches it for any page it shows: by a name that resolves to 127.0.0.1 (DNS rebinding), or by plain cross-site requests.
+//! Keeps web pages out. Where this machine is trusted without a key, a browser on it is, too, whatever page it shows: one whose
+//! name resolves to 127.0.0.1 (DNS rebinding), or one that sends plain cross-site requests. A request that brings a key of its own
+//! is no page's: browsers add none by themselves.
 
 use axum::extract::Request;
 use axum::http::uri::Authority;
@@ -9,27 +10,29 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 
-pub(super) async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
-    match check(request.method(), request.uri(), request.headers()) {
+pub(super) async fn refuse_foreign_pages(trusts_loopback: bool, request: Request, next: Next) -> Response {
+    match check(trusts_loopback, request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(detail) => Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail).into_response(),
     }
 }
 
-/// The host must be this machine; where a request changes something or opens a WebSocket, a browser must show a page of ours.
-fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
+/// Where this machine is trusted, the host must be this machine. Where a request changes something or opens a WebSocket, a
+/// browser must show a page of ours.
+fn check(trusts_loopback: bool, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return Ok(());
+    }
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().unwrap_or_default(),
         _ => "",
     };
     let named = uri.authority().map_or(host, Authority::as_str);
-    if !is_this_machine(host) || !is_this_machine(named) {
-        return Err(
-            "This server answers only to localhost, 127.0.0.1 and [::1], because it has no authentication. \
-             Behind a proxy, have the proxy set the Host header to one of them"
-                .into(),
-        );
+    if trusts_loopback && (!is_this_machine(host) || !is_this_machine(named)) {
+        return Err("Without a key this server answers only to localhost, 127.0.0.1 and [::1], because it trusts this machine. \
+             Send a key, or use one of these names"
+            .into());
     }
     let reading = matches!(*method, Method::GET | Method::HEAD) && !headers.contains_key(header::UPGRADE);
     if reading {
@@ -68,11 +71,8 @@ mod tests {
         for (name, value) in headers {
             map.append(name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap());
         }
-        assert_eq!(
-            check(&method, &Uri::from_static("/v1/podcasts"), &map).is_ok(),
-            expected,
-            "{method} {headers:?}"
-        );
+        let uri = Uri::from_static("/v1/podcasts");
+        assert_eq!(check(true, &method, &uri, &map).is_ok(), expected, "{method} {headers:?}");
     }
 
     #[test]
@@ -94,7 +94,8 @@ mod tests {
         allowed(Method::GET, &[("host", "localhost"), ("host", "evil.example")], false);
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "localhost".parse().unwrap());
-        assert!(check(&Method::GET, &Uri::from_static("http://evil.example/v1/podcasts"), &headers).is_err());
+        let elsewhere = Uri::from_static("http://evil.example/v1/podcasts");
+        assert!(check(true, &Method::GET, &elsewhere, &headers).is_err());
     }
 
     #[test]
@@ -116,5 +117,22 @@ mod tests {
         allowed(Method::GET, &[host, ("origin", "http://evil.example")], true);
         allowed(Method::GET, &[host, ("upgrade", "websocket"), ("origin", "http://evil.example")], false);
         allowed(Method::GET, &[host, ("upgrade", "websocket"), ("origin", "http://localhost:8080")], true);
+    }
+    #[test]
+    fn with_keys_any_name_will_do_and_a_key_is_no_pages() {
+        let check = |trusts: bool, pairs: &[(&'static str, &str)]| {
+            let headers: HeaderMap = pairs
+                .iter()
+                .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()))
+                .collect();
+            check(trusts, &Method::POST, &Uri::from_static("/v1/podcasts"), &headers).is_ok()
+        };
+        let (host, evil) = (("host", "podfleet.example"), ("origin", "https://evil.example"));
+        assert!(check(false, &[host]) && !check(true, &[host]));
+        assert!(!check(false, &[host, evil]), "a page of another origin");
+        assert!(check(false, &[host, ("origin", "https://podfleet.example")]));
+        for trusts in [false, true] {
+            assert!(check(trusts, &[host, evil, ("authorization", "Bearer x")]));
+        }
     }
 }

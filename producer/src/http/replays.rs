@@ -130,7 +130,7 @@ pub(super) async fn show(
     let found = app
         .read(async |client| match bulk::progress(client, &caller.tenant, id).await? {
             Some(progress) => {
-                let passed_over = bulk::passed_over(client, id, SHOWN).await?;
+                let passed_over = bulk::passed_over(client, &caller.tenant, id, SHOWN).await?;
                 Ok(Some(Shown { progress, passed_over }))
             }
             None => Ok(None),

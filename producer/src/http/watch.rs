@@ -48,16 +48,27 @@ pub(super) async fn events(
     let Some(watch) = watch(&app, &caller, id, after).await? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    let stream = stream::unfold(Some(watch), |watch| async {
-        let mut watch = watch?;
-        let notice = watch.next().await?;
+    let stream = stream::unfold(Some((watch, app, caller)), |state| async {
+        let (mut watch, app, caller) = state?;
+        let notice = tokio::select! {
+            notice = watch.next() => notice?,
+            () = closed(&app, &caller) => return None,
+        };
         let event = Ok::<_, Infallible>(server_sent(&notice));
-        Some((event, (!notice.last).then_some(watch)))
+        Some((event, (!notice.last).then_some((watch, app, caller))))
     });
     let mut response = Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     // nginx would collect the events otherwise.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Returns when the caller's key does not open any more.
+async fn closed(app: &App, caller: &Caller) {
+    match caller.key {
+        Some(key) => app.env.keyring.closed(key).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn server_sent(notice: &Notice) -> sse::Event {
@@ -117,7 +128,10 @@ pub(super) async fn websocket(
     let upgrade = upgrade.max_message_size(MAX_INBOUND).max_frame_size(MAX_INBOUND);
     Ok(upgrade.on_upgrade(async move |mut socket| {
         let (code, reason) = match watch {
-            Some(watch) => follow(&mut socket, watch).await,
+            Some(watch) => tokio::select! {
+                end = follow(&mut socket, watch) => end,
+                () = closed(&app, &caller) => (close_code::POLICY, "the key was revoked or has expired"),
+            },
             None => (close_code::NORMAL, "the podcast has ended"),
         };
         let farewell = Message::Close(Some(CloseFrame { code, reason: reason.into() }));

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::access::Role;
 use common::store::replay::bulk::{self, Claimed, MOST_TRIES};
 use common::store::replay::steps::{self, Next};
 use common::store::{audit, audit::NewAudit, replay};
@@ -102,7 +103,9 @@ async fn replay_one(
     letter: Uuid,
     tries: i16,
 ) -> anyhow::Result<()> {
-    let caller = Caller { tenant: claimed.tenant.clone(), principal: claimed.principal.clone() };
+    // Whoever began it was asked for this role.
+    let (tenant, principal) = (claimed.tenant.clone(), claimed.principal.clone());
+    let caller = Caller { tenant, principal, role: Role::Support, key: None };
     let wish =
         Wish { caller: &caller, letter, reason: &claimed.reason, edited: None, many: Some(claimed.id) };
     let (state, detail) = match super::one(env, intake, wish).await {

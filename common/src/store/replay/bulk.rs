@@ -135,14 +135,19 @@ pub struct PassedOver {
     pub detail: Option<String>,
 }
 
-pub async fn passed_over(client: &Client, id: Uuid, limit: i64) -> anyhow::Result<Vec<PassedOver>> {
+pub async fn passed_over(
+    client: &Client,
+    tenant: &str,
+    id: Uuid,
+    limit: i64,
+) -> anyhow::Result<Vec<PassedOver>> {
     let select = client
         .prepare_cached(
-            "select letter_id, state, detail from replay_items where replay_id = $1 and state in ('skipped', 'failed')
-             order by letter_id limit $2",
+            "select i.letter_id, i.state, i.detail from replay_items i join replays r on r.id = i.replay_id
+             where r.tenant = $1 and r.id = $2 and i.state in ('skipped', 'failed') order by i.letter_id limit $3",
         )
         .await?;
-    let rows = client.query(&select, &[&id, &limit]).await?;
+    let rows = client.query(&select, &[&tenant, &id, &limit]).await?;
     Ok(rows
         .iter()
         .map(|row| PassedOver { letter: row.get(0), state: row.get(1), detail: row.get(2) })

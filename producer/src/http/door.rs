@@ -1,0 +1,164 @@
+//! Who is asking, and whether he may. Everything behind a route runs on behalf of the [`Caller`] that was found here.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use common::access::Role;
+
+use super::problem::Problem;
+use crate::keyring::{Closed, Keyring};
+use crate::{Caller, Env};
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody: it tells nothing of any tenant.
+    Public,
+    /// Who has this role, or one above it.
+    Needs(Role),
+}
+
+/// Stands in front of a route.
+pub(super) async fn admit(env: Arc<Env>, access: Access, mut request: Request, next: Next) -> Response {
+    let Access::Needs(role) = access else { return next.run(request).await };
+    match caller(&env, request.headers()).await.and_then(|caller| check(&caller, role).map(|()| caller)) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn caller(env: &Env, headers: &HeaderMap) -> Result<Caller, Problem> {
+    match bearer(headers)? {
+        Some(key) => with_key(&env.keyring, key).await,
+        None if env.trusts_loopback && !is_forwarded(headers) => Ok(Caller::local()),
+        None if env.trusts_loopback => {
+            Err(unauthorized("A proxy has forwarded this, and only this machine is trusted without a key"))
+        }
+        None => Err(unauthorized("The request has no key")),
+    }
+}
+
+async fn with_key(keyring: &Keyring, shown: &str) -> Result<Caller, Problem> {
+    match keyring.open(shown).await {
+        Ok(key) => Ok(Caller {
+            tenant: key.tenant.clone(),
+            principal: key.principal.clone(),
+            role: key.role,
+            key: Some(key.id),
+        }),
+        Err(Closed::Malformed) => Err(unauthorized("What was sent is not a key of Podfleet")),
+        Err(Closed::Unknown) => {
+            Err(unauthorized("There is no such key, or it was revoked, or it has expired"))
+        }
+        Err(Closed::Unreadable) => Err(Problem::unavailable()),
+    }
+}
+
+/// Nobody who shows a wrong key is taken for somebody without one.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), more) = (given.next(), given.next()) else { return Ok(None) };
+    let key = value.to_str().ok().and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    match (key, more) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => Err(unauthorized("The header Authorization is not one bearer token")),
+    }
+}
+
+/// Whoever is behind a proxy may be anywhere.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name))
+}
+
+fn unauthorized(reason: &str) -> Problem {
+    let detail = format!(
+        "{reason}. Send `Authorization: Bearer KEY`; `podfleet keys create` makes keys, and so does an admin of your tenant"
+    );
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"podfleet\""))
+}
+
+fn check(caller: &Caller, needed: Role) -> Result<(), Problem> {
+    if caller.role >= needed {
+        return Ok(());
+    }
+    Err(forbidden(caller, needed))
+}
+
+/// The caller is known, and may not do this.
+pub(super) fn forbidden(caller: &Caller, needed: Role) -> Problem {
+    let Caller { principal, role, .. } = caller;
+    let detail = format!(
+        "This needs the role {needed}, and the key \"{principal}\" has the role {role}. Ask an admin of your tenant for another key"
+    );
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+        .with("needed", needed.as_str())
+        .with("role", role.as_str())
+}
+
+/// A handler without a caller is a route that was left without a door: it answers nobody.
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Caller, Problem> {
+        parts.extensions.get().cloned().ok_or_else(|| {
+            Problem::unexpected(&anyhow::anyhow!("the route {} has no door; this is a bug", parts.uri.path()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(header::HeaderName::from_static(name), value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_key_is_one_bearer_token() {
+        let check = |pairs: &[(&'static str, &str)], expected: Result<Option<&str>, ()>| {
+            let headers = headers(pairs);
+            assert_eq!(bearer(&headers).map_err(drop), expected, "{pairs:?}");
+        };
+        check(&[], Ok(None));
+        check(&[("authorization", "Bearer podfleet_1")], Ok(Some("podfleet_1")));
+        check(&[("authorization", "bearer  podfleet_1 ")], Ok(Some("podfleet_1")));
+        for bad in ["Bearer", "Basic YTpi", "podfleet_1", ""] {
+            check(&[("authorization", bad)], Err(()));
+        }
+        check(&[("authorization", "Bearer a"), ("authorization", "Bearer b")], Err(()));
+    }
+
+    #[test]
+    fn a_role_includes_those_below_it() {
+        let caller = |role| Caller { role, ..Caller::local() };
+        for (i, role) in Role::ALL.into_iter().enumerate() {
+            for (j, needed) in Role::ALL.into_iter().enumerate() {
+                assert_eq!(check(&caller(role), needed).is_ok(), i >= j, "{role} {needed}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_came_through_a_proxy_is_known() {
+        assert!(!is_forwarded(&headers(&[("host", "localhost")])));
+        for name in ["forwarded", "x-forwarded-for", "x-real-ip"] {
+            assert!(is_forwarded(&headers(&[(name, "10.0.0.1")])), "{name}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Every route there is, and who may use it. The router is built from this table and from nothing else, so no route is
+//! without a door; a test of the whole fleet walks it with every role and with the ids of another tenant.
+
+use axum::extract::Request;
+use axum::http::Method;
+use axum::middleware::{self, Next};
+use axum::routing::{MethodRouter, Router, delete, get, post};
+use common::access::Role;
+
+use super::dead_letters::{self, settle};
+use super::door::{self, Access};
+use super::{App, episode, health, keys, podcasts, replays, submit, watch};
+
+/// A route: its method, its path, who may use it, and what answers.
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    pub access: Access,
+    handler: fn() -> MethodRouter<App>,
+}
+
+const PUBLIC: Access = Access::Public;
+const VIEWER: Access = Access::Needs(Role::Viewer);
+const SUBMIT: Access = Access::Needs(Role::Submit);
+const SUPPORT: Access = Access::Needs(Role::Support);
+const ADMIN: Access = Access::Needs(Role::Admin);
+
+/// `?payload=true` of a dead letter needs `support`, too: its handler asks.
+#[rustfmt::skip]
+pub const ROUTES: &[Route] = &[
+    read("/v1/podcasts", VIEWER, || get(podcasts::list)),
+    write("/v1/podcasts", SUBMIT, || post(submit::submit)),
+    read("/v1/podcasts/{id}", VIEWER, || get(podcasts::show)),
+    remove("/v1/podcasts/{id}", SUBMIT, || delete(podcasts::cancel)),
+    read("/v1/podcasts/{id}/events", VIEWER, || get(watch::events)),
+    read("/v1/podcasts/{id}/ws", VIEWER, || get(watch::websocket)),
+    read("/v1/podcasts/{id}/audio", VIEWER, || get(episode::audio)),
+    read("/v1/podcasts/{id}/transcript.vtt", VIEWER, || get(episode::transcript_vtt)),
+    read("/v1/podcasts/{id}/transcript.srt", VIEWER, || get(episode::transcript_srt)),
+    read("/v1/podcasts/{id}/transcript.json", VIEWER, || get(episode::transcript_json)),
+    read("/v1/podcasts/{id}/transcript.txt", VIEWER, || get(episode::transcript_txt)),
+    read("/v1/podcasts/{id}/chapters.json", VIEWER, || get(episode::chapters_json)),
+    read("/v1/dead-letters", VIEWER, || get(dead_letters::list)),
+    read("/v1/dead-letters/groups", VIEWER, || get(dead_letters::groups)),
+    write("/v1/dead-letters/replay", SUPPORT, || post(replays::start)),
+    read("/v1/dead-letters/{id}", VIEWER, || get(dead_letters::show)),
+    write("/v1/dead-letters/{id}/replay", SUPPORT, || post(settle::replay)),
+    write("/v1/dead-letters/{id}/edit-replay", SUPPORT, || post(settle::edit_replay)),
+    write("/v1/dead-letters/{id}/discard", SUPPORT, || post(settle::discard)),
+    read("/v1/replays", VIEWER, || get(replays::list)),
+    read("/v1/replays/{id}", VIEWER, || get(replays::show)),
+    remove("/v1/replays/{id}", SUPPORT, || delete(replays::cancel)),
+    write("/v1/replays/{id}/cancel", SUPPORT, || post(replays::cancel)),
+    read("/v1/keys", ADMIN, || get(keys::list)),
+    write("/v1/keys", ADMIN, || post(keys::create)),
+    remove("/v1/keys/{id}", ADMIN, || delete(keys::revoke)),
+    read("/livez", PUBLIC, || get(health::alive)),
+    read("/readyz", PUBLIC, || get(health::ready)),
+    read("/metrics", VIEWER, || get(health::metrics)),
+];
+
+const fn read(path: &'static str, access: Access, handler: fn() -> MethodRouter<App>) -> Route {
+    Route { method: Method::GET, path, access, handler }
+}
+
+const fn write(path: &'static str, access: Access, handler: fn() -> MethodRouter<App>) -> Route {
+    Route { method: Method::POST, path, access, handler }
+}
+
+const fn remove(path: &'static str, access: Access, handler: fn() -> MethodRouter<App>) -> Route {
+    Route { method: Method::DELETE, path, access, handler }
+}
+
+pub(super) fn router(app: App) -> Router {
+    let routes = ROUTES.iter().fold(Router::new(), |router, route| {
+        let (env, access) = (app.env.clone(), route.access);
+        let door = middleware::from_fn(move |request: Request, next: Next| {
+            door::admit(env.clone(), access, request, next)
+        });
+        router.route(route.path, (route.handler)().route_layer(door))
+    });
+    routes.with_state(app)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_something_needs_more_than_to_look() {
+        for route in ROUTES {
+            let changes = route.method != Method::GET;
+            let looks = matches!(route.access, Access::Public | Access::Needs(Role::Viewer));
+            assert!(!(changes && looks), "{} {}", route.method, route.path);
+        }
+    }
+
+    #[test]
+    fn the_public_routes_are_these() {
+        let public = ROUTES.iter().filter(|route| route.access == Access::Public).map(|route| route.path);
+        assert_eq!(public.collect::<Vec<_>>(), ["/livez", "/readyz"]);
+    }
+}

@@ -2,36 +2,51 @@
 //! a nemesis, driven by one seed, kills, freezes and cuts off whatever there is. Then everything heals, and the invariants are
 //! checked: in the database, in the speech server's ledger, and by listening to every episode.
 //!
-//! Read in this order: [`nemesis`] (what is done to the fleet), [`world`] (the fleet), [`load`] (who submits meanwhile), [`check`]
-//! (what must hold), [`report`].
+//! Read in this order: [`fault`] (what may be done), [`nemesis`] (who does it, and when), [`inflict`] and [`messages`] (how),
+//! [`world`] (the fleet), [`load`] and [`application`] (who uses it meanwhile), [`watch`] (who looks on), [`check`] (what must
+//! hold), [`report`]. [`mixed`] does the same with two builds side by side.
 
+mod application;
 mod check;
+mod fault;
+mod inflict;
 mod load;
+mod messages;
+pub(crate) mod mixed;
 mod nemesis;
 mod report;
+mod watch;
 mod world;
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Chaos;
 use crate::dev;
 use crate::failure::Failure;
 use crate::output::{print, print_json, remark};
-use load::Load;
+use check::Findings;
+use load::{Load, Log};
 use nemesis::Nemesis;
-use report::Report;
+use report::{Report, Run, WANTED_OF_EACH};
+use watch::{Seen, Watch};
 use world::World;
 
-/// This part of the time faults follow each other without a pause; then each is alone, and the time until work flows is measured.
-const STORM: f64 = 0.6;
+/// For this part of the time, and no longer than that, each fault is alone, and the time until work flows is measured. Before that
+/// they follow each other like a storm.
+const ALONE: f64 = 0.4;
+const LONGEST_ALONE: Duration = Duration::from_secs(15 * 60);
+/// How often the report is written while the run goes on.
+const PROGRESS: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(options: Chaos) -> anyhow::Result<()> {
     let shutdown = dev::begin()?;
     let seed = options.seed.unwrap_or_else(|| u64::from(std::process::id()));
     remark(format!("seed {seed}, {} minutes; starting the fleet", options.minutes));
-    let mut world = World::start().await?;
+    let program = std::env::current_exe().context("finding this program")?;
+    let mut world = World::start(&program).await?;
     let report = rage(&mut world, seed, &options, &shutdown).await;
     let logs = world.stop(!matches!(&report, Ok(report) if report.holds())).await?;
     let report = report?;
@@ -61,19 +76,94 @@ async fn rage(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Report> {
     let load = Load::start(world)?;
-    let mut nemesis = Nemesis::new(seed, &options.only)?;
-    let whole = Duration::from_secs_f64(options.minutes * 60.0);
-    let started = Instant::now();
-    while started.elapsed() < whole {
-        if shutdown.is_cancelled() {
-            return Err(Failure::Interrupted.into());
-        }
-        let alone = started.elapsed() > whole.mul_f64(STORM);
-        nemesis.strike(world, alone).await?;
+    let watch = Watch::start(world);
+    let mut nemesis = Nemesis::new(seed, &options.only, load.orders())?;
+    let run = Run { seed, minutes: options.minutes, kinds: nemesis.kinds(), all: options.only.is_empty() };
+    let mut broken_off = storm_and_alone(world, &mut nemesis, &load, &watch, options, &run, shutdown).await;
+    if shutdown.is_cancelled() {
+        return Err(Failure::Interrupted.into());
     }
     remark("healing; waiting until everything is at rest");
-    world.heal().await?;
-    let submitted = load.stop().await?;
-    let findings = check::everything(world, &submitted, Duration::from_secs(options.rest)).await?;
-    Ok(Report::new(seed, options.minutes, nemesis.done(), &submitted, findings))
+    if let Err(error) = world.heal().await {
+        broken_off = broken_off.and(Err(error.context("healing")));
+    }
+    let log = load.stop().await?;
+    let seen = watch.stop().await;
+    let rest = Duration::from_secs(options.rest);
+    let mut findings = check::everything(world, &log, &seen, &nemesis.done().copied, rest).await?;
+    if let Err(error) = broken_off {
+        findings.violations.push(format!("the run broke off: {error:#}"));
+    }
+    Ok(Report::finished(&run, nemesis.done(), &log, &seen, findings))
+}
+
+/// First the storm, then one fault at a time.
+async fn storm_and_alone(
+    world: &mut World,
+    nemesis: &mut Nemesis,
+    load: &Load,
+    watch: &Watch,
+    options: &Chaos,
+    run: &Run,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let whole = Duration::from_secs_f64(options.minutes * 60.0);
+    let storm = whole - whole.mul_f64(ALONE).min(LONGEST_ALONE);
+    let started = Instant::now();
+    let (mut told, mut alone) = (Instant::now(), false);
+    while started.elapsed() < whole && !shutdown.is_cancelled() {
+        if started.elapsed() < storm {
+            nemesis.strike(world, is_behind(nemesis, run, started.elapsed(), storm)).await?;
+        } else {
+            if !alone {
+                remark("from here on one fault at a time");
+                nemesis.calm(world).await?;
+                nemesis.begin_alone();
+                alone = true;
+            }
+            nemesis.strike_alone(world).await?;
+        }
+        if told.elapsed() > PROGRESS {
+            told = Instant::now();
+            tell(nemesis, &load.log(), &watch.seen(), options, run, started.elapsed())?;
+        }
+    }
+    nemesis.calm(world).await
+}
+
+/// Whether every kind would not have had its turns by the end of the storm.
+fn is_behind(nemesis: &Nemesis, run: &Run, elapsed: Duration, storm: Duration) -> bool {
+    let done: u32 = nemesis.done().faults.values().sum();
+    let wanted = WANTED_OF_EACH as f64 * run.kinds.len() as f64;
+    f64::from(done) < wanted * elapsed.as_secs_f64() / storm.as_secs_f64()
+}
+
+/// Says how far the run is, and writes down what it has come to, so that something is left if it is interrupted.
+fn tell(
+    nemesis: &Nemesis,
+    log: &Log,
+    seen: &Seen,
+    options: &Chaos,
+    run: &Run,
+    elapsed: Duration,
+) -> anyhow::Result<()> {
+    let report = Report::unfinished(run, nemesis.done(), log, seen);
+    remark(format!(
+        "{:.0} of {} minutes: {} faults, the fewest of a kind {}; {} podcasts accepted, {} completed or cancelled so far",
+        elapsed.as_secs_f64() / 60.0,
+        run.minutes,
+        report.faults_total,
+        report.fewest(run).map_or_else(String::new, |(kind, count)| format!("{count} ({kind})")),
+        report.accepted,
+        seen.ended.len(),
+    ));
+    match &options.output {
+        Some(file) => report.write(file),
+        None => Ok(()),
+    }
+}
+
+/// What is known of a run that is not over.
+fn nothing_found_yet() -> Findings {
+    Findings { violations: vec!["the run is not over: nothing is checked yet".into()], ..Findings::default() }
 }

@@ -22,6 +22,7 @@ use anyhow::{Context, bail};
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
 };
+use refinery::{Migration, Runner, Target};
 use tokio_postgres::NoTls;
 
 use crate::config::Database;
@@ -32,6 +33,11 @@ pub use tokio_postgres::types::Json;
 mod embedded {
     refinery::embed_migrations!("../migrations");
 }
+
+/// Where the history that the first builds read ends. They do not start on a database whose history has a migration that they do
+/// not know, and must be able to work, and to start again, beside a newer build: what came later is recorded elsewhere.
+const LAST_OF_FIRST_BUILDS: i32 = 3;
+const LATER_HISTORY: &str = "later_schema_history";
 
 /// Server-side limits: a frozen process or a slow statement is out of the way of the others within seconds. Plans are made once,
 /// maybe while a table is still empty: without sequential scans they are the right ones for a full table, too.
@@ -124,11 +130,26 @@ pub async fn migrate(settings: &Database) -> anyhow::Result<()> {
     let connection = tokio::spawn(connection);
     // One migration at a time: the lock is the session's and ends with it.
     client.batch_execute("select pg_advisory_lock(7047000)").await?;
-    let report =
-        embedded::migrations::runner().run_async(&mut client).await.context("migrating the database")?;
+    let applied = apply_all(&mut client).await.context("migrating the database")?;
     fleet::make_partitions(&client).await?;
     drop(client);
     connection.await?.context("talking to PostgreSQL")?;
-    tracing::info!(applied = report.applied_migrations().len(), "the schema is up to date");
+    tracing::info!(applied, "the schema is up to date");
     Ok(())
+}
+
+/// Returns how many migrations were new to the database.
+async fn apply_all(client: &mut tokio_postgres::Client) -> anyhow::Result<usize> {
+    let all = embedded::migrations::runner();
+    let later: Vec<Migration> = all
+        .get_migrations()
+        .iter()
+        .filter(|migration| migration.version() > LAST_OF_FIRST_BUILDS)
+        .cloned()
+        .collect();
+    let first = all.set_target(Target::Version(LAST_OF_FIRST_BUILDS)).run_async(client).await?;
+    // A newer build may have been here. Schemas only grow, so what it added is no concern of this one.
+    let mut runner = Runner::new(&later).set_abort_missing(false);
+    let later = runner.set_migration_table_name(LATER_HISTORY).run_async(client).await?;
+    Ok(first.applied_migrations().len() + later.applied_migrations().len())
 }

@@ -1,21 +1,32 @@
 //! What must hold when everything is at rest again.
+//!
+//! | invariant | where it is checked |
+//! |---|---|
+//! | 1. an accepted request is one podcast that ends once, and leaves that end only by an audited replay | [`ends`], [`NOTHING`] (ends, replays), [`stay_ended`] |
+//! | 2. key and body name the podcast; another body under the key is refused | [`super::application`] under load, [`NOTHING`] (keys) |
+//! | 3. a completed podcast has every segment, in order, once, and lasts what they last | [`NOTHING`] (segments), [`audio`] |
+//! | 4. nothing is acked before it is committed or confirmed | by what it leads to: [`at_rest`] and [`ends`], with crash points on both sides of every commit and confirm |
+//! | 5. a segment is paid for twice only if the first call's end is not known | [`payments`] |
+//! | 6. at rest nothing is on its way | [`at_rest`], [`NOTHING`] (tasks) |
+//! | 7. a wiped broker or cache changes no final state | [`stay_ended`] |
+//! | 8. memory stays bounded | [`memory`] |
+
+mod audio;
+mod payments;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
-use loadtest::providers::{Outcome, decode_numbers, number_in};
-use tokio::process::Command;
+use anyhow::{Context, bail};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::load::Submitted;
+use super::load::{Log, Submitted};
+use super::watch::Seen;
 use super::world::World;
 
-/// Of what ffmpeg decodes to.
-const RATE: u32 = 24_000;
-/// Audio may differ from the sum of its parts by one per cent, and by the frames of the encoder.
-const TOLERANCE_MS: f64 = 300.0;
+/// No process of a role may ever take more: ten times what one takes at rest in a build for tests.
+const MOST_MEMORY_MIB: u64 = 512;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Findings {
@@ -28,7 +39,7 @@ pub(super) struct Findings {
 }
 
 /// Statements that must find nothing.
-const NOTHING: [(&str, &str); 6] = [
+const NOTHING: [(&str, &str); 8] = [
     ("tasks are on their way at rest", "select id::text from tasks where state in ('ready', 'scheduled', 'dispatched')"),
     (
         "completed podcasts have segments that were not spoken exactly once",
@@ -43,23 +54,41 @@ const NOTHING: [(&str, &str); 6] = [
         "select id::text from podcasts p where event_seq <> (select count(*) from events e where e.podcast_id = p.id)",
     ),
     (
-        "podcasts ended more than once",
-        "select podcast_id::text from events where event in ('completed', 'failed', 'cancelled') group by podcast_id having count(*) <> 1",
+        "podcasts ended more often than they began",
+        "select podcast_id::text from events group by podcast_id
+         having count(*) filter (where event in ('completed', 'failed', 'cancelled')) <> 1 + count(*) filter (where event = 'replayed')",
     ),
     (
-        "failed podcasts have no dead letter",
-        "select id::text from podcasts p where state = 'failed' and not exists (select from dead_letters d where d.podcast_id = p.id)",
+        "podcasts went on after their end and were not replayed",
+        "select a.podcast_id::text from events a join events b on b.podcast_id = a.podcast_id and b.seq = a.seq + 1
+         where a.event in ('completed', 'failed', 'cancelled') and not (a.event = 'failed' and b.event = 'replayed')",
     ),
-    ("keys stand for several podcasts", "select idempotency_key from podcasts group by idempotency_key having count(*) > 1"),
+    (
+        "replays are not in the audit trail",
+        "select podcast_id::text from events where event = 'replayed' group by podcast_id
+         having count(*) <> (select count(*) from audit where action in ('dead_letter.replay', 'dead_letter.edit_replay')
+                                                         and after -> 'podcast' ->> 'id' = podcast_id::text)",
+    ),
+    (
+        "failed podcasts have no open dead letter",
+        "select id::text from podcasts p where state = 'failed'
+         and not exists (select from dead_letters d where d.podcast_id = p.id and d.state = 'open')",
+    ),
+    (
+        "keys stand for several podcasts",
+        "select idempotency_key from podcasts group by tenant, idempotency_key having count(*) > 1",
+    ),
 ];
 
 pub(super) async fn everything(
     world: &World,
-    submitted: &[Submitted],
+    log: &Log,
+    seen: &Seen,
+    copied: &BTreeMap<Uuid, usize>,
     rest: Duration,
 ) -> anyhow::Result<Findings> {
     let database = world.database().await?;
-    let mut findings = Findings::default();
+    let mut findings = Findings { violations: log.complaints.clone(), ..Findings::default() };
     if let Err(error) = at_rest(world, &database, rest).await {
         findings.violations.push(format!("{error:#}"));
     }
@@ -70,9 +99,11 @@ pub(super) async fn everything(
             findings.violations.push(format!("{what}: {} ({})", rows.len(), first.join(", ")));
         }
     }
-    ends(&database, submitted, &mut findings).await?;
-    listen(world, &database, &mut findings).await?;
-    payments(world, &database, &mut findings).await?;
+    let states = ends(&database, &log.submitted, &mut findings).await?;
+    stay_ended(seen, &states, &mut findings);
+    memory(seen, &mut findings);
+    audio::listen(world, &database, &mut findings).await?;
+    payments::check(world, &database, copied, &mut findings).await?;
     Ok(findings)
 }
 
@@ -100,12 +131,18 @@ async fn at_rest(world: &World, database: &Client, rest: Duration) -> anyhow::Re
     }
 }
 
-/// Every request that was accepted is one podcast, under the id that was told, in a final state.
-async fn ends(database: &Client, submitted: &[Submitted], findings: &mut Findings) -> anyhow::Result<()> {
+/// Every request that was accepted is one podcast, under the id that was told, in a final state. Returns all states.
+async fn ends(
+    database: &Client,
+    submitted: &[Submitted],
+    findings: &mut Findings,
+) -> anyhow::Result<BTreeMap<Uuid, String>> {
     let rows = database.query("select idempotency_key, id, state from podcasts", &[]).await?;
     let podcasts: BTreeMap<String, (Uuid, String)> =
         rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+    let mut keys = BTreeSet::new();
     for one in submitted {
+        keys.insert(one.key.as_str());
         match podcasts.get(&one.key) {
             Some((id, state)) if *id == one.id && state != "running" => {
                 *findings.states.entry(state.clone()).or_default() += 1;
@@ -119,97 +156,24 @@ async fn ends(database: &Client, submitted: &[Submitted], findings: &mut Finding
             }
         }
     }
-    if rows.len() != submitted.len() {
-        findings.violations.push(format!("{} podcasts for {} requests", rows.len(), submitted.len()));
+    for (key, (id, state)) in podcasts.iter().filter(|(key, _)| !keys.contains(key.as_str())) {
+        findings.violations.push(format!("{id} ({key}, {state}) is a podcast that nobody was told of"));
     }
-    Ok(())
+    Ok(podcasts.into_values().collect())
 }
 
-/// Each segment of each episode sounds once, in its place, and the episode lasts as long as its parts.
-async fn listen(world: &World, database: &Client, findings: &mut Findings) -> anyhow::Result<()> {
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
-    let api = world.apis.first().context("an API")?;
-    let completed =
-        database.query("select id from podcasts where state = 'completed' order by id", &[]).await?;
-    let file = world.folder().join("episode.mp3");
-    for id in completed.iter().map(|row| row.get::<_, Uuid>(0)) {
-        let url = format!("{api}/v1/podcasts/{id}/audio");
-        let audio = http.get(url).send().await?.error_for_status()?.bytes().await?;
-        std::fs::write(&file, &audio)?;
-        let samples = decode(&file).await?;
-        let heard: Vec<u16> = decode_numbers(&samples, RATE).iter().map(|mark| mark.number).collect();
-        let parts = parts(database, id).await?;
-        if heard != parts.numbers {
-            let unique: BTreeSet<&u16> = parts.numbers.iter().collect();
-            findings.duplicated += usize::from(heard.len() > parts.numbers.len() && unique.len() > 1);
-            findings.violations.push(format!("{id}: heard {heard:?}, wanted {:?}", parts.numbers));
-        }
-        let lasts_ms = samples.len() as f64 * 1000.0 / f64::from(RATE);
-        if (lasts_ms - parts.lasts_ms).abs() > parts.lasts_ms * 0.01 + TOLERANCE_MS {
-            findings.violations.push(format!("{id} lasts {lasts_ms} ms, its parts {} ms", parts.lasts_ms));
+/// What was seen to be completed or cancelled while faults happened, wiped brokers and caches among them, still is.
+fn stay_ended(seen: &Seen, states: &BTreeMap<Uuid, String>, findings: &mut Findings) {
+    for (id, before) in &seen.ended {
+        let now = states.get(id);
+        if now != Some(before) {
+            findings.violations.push(format!("{id} was {before} and is {now:?}"));
         }
     }
-    Ok(())
 }
 
-struct Parts {
-    numbers: Vec<u16>,
-    lasts_ms: f64,
-}
-
-async fn parts(database: &Client, id: Uuid) -> anyhow::Result<Parts> {
-    let rows = database
-        .query(
-            "select s.text, (t.result ->> 'samples')::float8 / 24 + case s.pause when 'sentence' then 350 when 'paragraph' then 700
-                    when 'chapter' then 1200 else 450 end
-             from segments s join tasks t on t.podcast_id = s.podcast_id and t.generation = s.generation and t.kind = 'tts'
-                                          and t.chapter = s.chapter and t.segment = s.segment
-             where s.podcast_id = $1 order by s.chapter, s.segment",
-            &[&id],
-        )
-        .await?;
-    Ok(Parts {
-        numbers: rows.iter().map(|row| number_in(row.get(0)).unwrap_or(0)).collect(),
-        lasts_ms: rows.iter().map(|row| row.get::<_, f64>(1)).sum(),
-    })
-}
-
-async fn decode(file: &std::path::Path) -> anyhow::Result<Vec<f32>> {
-    let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-i"])
-        .arg(file)
-        .args(["-f", "f32le", "-ac", "1", "-ar", &RATE.to_string(), "-"])
-        .output()
-        .await
-        .context("ffmpeg was not found; run `make setup`")?;
-    ensure!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(output.stdout.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-}
-
-/// A segment that was paid for more than once is explained when as many of its attempts are known to have begun and not to have
-/// answered.
-async fn payments(world: &World, database: &Client, findings: &mut Findings) -> anyhow::Result<()> {
-    let mut paid: BTreeMap<Uuid, i64> = BTreeMap::new();
-    for ledger in world.ledgers() {
-        for call in ledger.calls.iter().filter(|call| call.outcome == Outcome::Answered) {
-            let key = call.idempotency_key.as_deref().unwrap_or_default();
-            let task = key.get(..36).and_then(|task| task.parse().ok());
-            *paid.entry(task.context("a call without the task's id in its idempotency key")?).or_default() +=
-                1;
-        }
+fn memory(seen: &Seen, findings: &mut Findings) {
+    for (role, peak) in seen.peak_mib.iter().filter(|(_, peak)| **peak > MOST_MEMORY_MIB) {
+        findings.violations.push(format!("a {role} took {peak} MiB; at most {MOST_MEMORY_MIB} are allowed"));
     }
-    let select = "select count(distinct attempt) from attempts
-                  where task_id = $1 and class in ('interrupted', 'timeout', 'transient')";
-    for (task, payments) in paid.into_iter().filter(|(_, payments)| *payments > 1) {
-        let unanswered: i64 = database.query_one(select, &[&task]).await?.get(0);
-        let known = unanswered.min(payments - 1);
-        findings.paid_twice_known += usize::try_from(known)?;
-        if known < payments - 1 {
-            findings.paid_twice_unexplained += usize::try_from(payments - 1 - known)?;
-            findings
-                .violations
-                .push(format!("task {task} was paid {payments} times, {unanswered} attempts did not answer"));
-        }
-    }
-    Ok(())
 }

@@ -1,12 +1,15 @@
 //! The fleet that is maltreated: private servers behind fault proxies, role processes, and a speech server.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use common::private::{Fault, FaultProxy, PrivateServers, ports};
-use loadtest::providers::{Latency, Ledger, Provider, Settings};
+use loadtest::providers::{Latency, Ledger, Misbehaviour, Provider, Rule, Settings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -18,7 +21,9 @@ use crate::fleet::children::{self, Nursery};
 /// What runs: two producers, two collectors (each with its mixing process), three workers.
 const MEMBERS: [(&str, usize); 3] = [("producer", 2), ("collector", 2), ("worker", 3)];
 /// A role that was asked to leave is killed after this long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The speech server refuses the first text with these words.
+pub(super) const REFUSED_ONCE: &str = "a stumbling block";
 
 pub(super) struct World {
     pub(super) servers: PrivateServers,
@@ -28,13 +33,15 @@ pub(super) struct World {
     /// Addresses of the producers' APIs.
     pub(super) apis: Vec<String>,
     members: Vec<Member>,
+    roster: Roster,
+    /// Crash points that were passed since somebody asked.
+    crashed: Vec<&'static str>,
     provider: Option<Provider>,
     provider_at: SocketAddr,
     /// Of the speech servers before this one.
     ledgers: Vec<Ledger>,
     environment: Vec<(String, String)>,
     nursery: Nursery,
-    program: PathBuf,
     folder: TempDir,
 }
 
@@ -42,11 +49,24 @@ struct Member {
     role: &'static str,
     name: String,
     own: Vec<(String, String)>,
+    /// What it is started from the next time.
+    program: PathBuf,
     child: Option<Child>,
+    /// The point at which it is to crash, and at which passing of it.
+    armed: Option<(&'static str, u8)>,
 }
 
+/// A collector's child.
+pub(super) struct Mixer {
+    pub(super) pid: Pid,
+}
+
+/// Process ids of the members by name, for those who only look.
+pub(super) type Roster = Arc<Mutex<BTreeMap<String, u32>>>;
+
 impl World {
-    pub(super) async fn start() -> anyhow::Result<World> {
+    /// Every member is started from `program`.
+    pub(super) async fn start(program: &Path) -> anyhow::Result<World> {
         let folder = tempfile::Builder::new().prefix("podfleet-chaos-").tempdir()?;
         let servers = PrivateServers::start(&folder.path().join("servers")).await?;
         let behind = async |port: u16| FaultProxy::start(SocketAddr::from(([127, 0, 0, 1], port))).await;
@@ -58,12 +78,13 @@ impl World {
             cache_network: behind(servers.redis.port()).await?,
             apis: ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
             members: Vec::new(),
+            roster: Roster::default(),
+            crashed: Vec::new(),
             provider_at: provider.address(),
             provider: Some(provider),
             ledgers: Vec::new(),
             environment: Vec::new(),
             nursery: Nursery::new()?,
-            program: std::env::current_exe().context("finding this program")?,
             servers,
             folder,
         };
@@ -74,7 +95,9 @@ impl World {
                     role,
                     name: format!("{role}-{number}"),
                     own: Vec::new(),
+                    program: program.to_owned(),
                     child: None,
+                    armed: None,
                 });
             }
         }
@@ -82,7 +105,7 @@ impl World {
         for (producer, port) in producers.zip(ports) {
             producer.own.push(("PODFLEET__PRODUCER__BIND".into(), format!("127.0.0.1:{port}")));
         }
-        world.respawn(None).await?;
+        world.respawn().await?;
         world.until_ready().await?;
         Ok(world)
     }
@@ -126,26 +149,74 @@ impl World {
         .collect()
     }
 
-    /// Starts every member that does not run. `wish` is an additional variable for the named one.
-    pub(super) async fn respawn(&mut self, wish: Option<(&str, &str, &str)>) -> anyhow::Result<()> {
+    /// Starts every member that does not run.
+    pub(super) async fn respawn(&mut self) -> anyhow::Result<()> {
         for member in &mut self.members {
-            if let Some(child) = &mut member.child
-                && child.try_wait()?.is_none()
-            {
-                continue;
+            if let Some(child) = &mut member.child {
+                let Some(status) = child.try_wait()? else { continue };
+                if let Some((point, _)) = member.armed
+                    && status.signal() == Some(Signal::SIGABRT as i32)
+                {
+                    self.crashed.push(point);
+                    member.armed = None;
+                }
             }
             let log = self.folder.path().join(format!("{}.log", member.name));
-            let mut command = children::command(&self.program, &log)?;
+            let mut command = children::command(&member.program, &log)?;
             command.arg(member.role).envs(self.environment.iter().cloned()).envs(member.own.iter().cloned());
             command.env_remove("PODFLEET_CRASH_AT").env("NO_COLOR", "1");
-            if let Some((name, variable, value)) = wish
-                && name == member.name
-            {
-                command.env(variable, value);
+            if let Some((point, nth)) = member.armed {
+                command.env("PODFLEET_CRASH_AT", format!("{point}:{nth}"));
             }
-            member.child = Some(self.nursery.start(command).await?);
+            let child = self.nursery.start(command).await?;
+            if let Some(pid) = child.id() {
+                self.roster.lock().unwrap_or_else(PoisonError::into_inner).insert(member.name.clone(), pid);
+            }
+            member.child = Some(child);
         }
         Ok(())
+    }
+
+    /// Crash points that were passed since the last call.
+    pub(super) fn crashed(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.crashed)
+    }
+
+    pub(super) fn is_unarmed(&self, name: &str) -> bool {
+        self.members.iter().any(|member| member.name == name && member.armed.is_none())
+    }
+
+    /// Puts a fresh process in a member's place that aborts when it passes the point for the `nth` time. So does whoever
+    /// follows it, until one has done so.
+    pub(super) async fn arm(&mut self, name: &str, point: &'static str, nth: u8) -> anyhow::Result<()> {
+        self.end(name).await?;
+        self.member(name)?.armed = Some((point, nth));
+        self.respawn().await
+    }
+
+    /// Nobody crashes by himself any more.
+    pub(super) async fn disarm(&mut self) -> anyhow::Result<()> {
+        for name in self.names() {
+            if self.member(&name)?.armed.take().is_some() {
+                self.end(&name).await?;
+            }
+        }
+        self.respawn().await
+    }
+
+    /// From now on a member is started from this program; the one that runs is asked to leave.
+    pub(super) async fn replace(&mut self, name: &str, program: &Path) -> anyhow::Result<()> {
+        program.clone_into(&mut self.member(name)?.program);
+        self.end(name).await?;
+        self.respawn().await
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.members.iter().map(|member| member.name.clone()).collect()
+    }
+
+    pub(super) fn roster(&self) -> Roster {
+        self.roster.clone()
     }
 
     /// Names of the members with a role.
@@ -164,15 +235,6 @@ impl World {
         Ok(())
     }
 
-    /// Waits until a member has ended by itself; `false` when it is still there in the end.
-    pub(super) async fn ends_within(&mut self, name: &str, patience: Duration) -> anyhow::Result<bool> {
-        let Some(child) = &mut self.member(name)?.child else { return Ok(true) };
-        match tokio::time::timeout(patience, child.wait()).await {
-            Ok(status) => status.map(|_| true).context("waiting for a role"),
-            Err(_) => Ok(false),
-        }
-    }
-
     /// Asks a member to leave, and insists.
     pub(super) async fn end(&mut self, name: &str) -> anyhow::Result<()> {
         if let Some(child) = self.member(name)?.child.take() {
@@ -182,16 +244,9 @@ impl World {
     }
 
     /// The mixing process of a collector.
-    pub(super) fn mixer_of(&mut self, collector: &str) -> anyhow::Result<Option<Pid>> {
-        let Some(parent) = self.member(collector)?.child.as_ref().and_then(Child::id) else {
-            return Ok(None);
-        };
-        // Children are listed by the thread that started them, and any of them may have. A thread that is gone has none.
-        let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-        let children =
-            threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-        let first = children.collect::<String>().split_whitespace().next().and_then(|pid| pid.parse().ok());
-        Ok(first.map(Pid::from_raw))
+    pub(super) fn mixer_of(&mut self, collector: &str) -> anyhow::Result<Option<Mixer>> {
+        let parent = self.member(collector)?.child.as_ref().and_then(Child::id);
+        Ok(parent.and_then(first_child_of).map(|pid| Mixer { pid: Pid::from_raw(pid.cast_signed()) }))
     }
 
     pub(super) fn provider(&self) -> anyhow::Result<&Provider> {
@@ -204,9 +259,25 @@ impl World {
         }
     }
 
-    pub(super) async fn start_provider(&mut self) -> anyhow::Result<()> {
+    /// It runs, and does nothing that it should not, but for one thing.
+    pub(super) async fn restore_provider(&mut self) -> anyhow::Result<()> {
         if self.provider.is_none() {
             self.provider = Some(Provider::bind(self.provider_at, settings()).await?);
+        }
+        self.provider()?.clear_rules();
+        self.provider()?.add_rules(vec![refusal()])
+    }
+
+    /// Starts the servers that do not run.
+    pub(super) async fn raise_servers(&mut self) -> anyhow::Result<()> {
+        if self.servers.rabbitmq.pid().is_none() {
+            self.servers.rabbitmq.restart().await?;
+        }
+        if self.servers.postgres.pid().is_none() {
+            self.servers.postgres.restart().await?;
+        }
+        if self.servers.redis.pid().is_none() {
+            self.servers.redis.restart().await?;
         }
         Ok(())
     }
@@ -226,14 +297,16 @@ impl World {
             network.set(Fault::Pass);
         }
         self.servers.redis.resume();
-        self.start_provider().await?;
-        self.provider()?.clear_rules();
-        for member in &self.members {
-            if let Some(pid) = member.child.as_ref().and_then(Child::id) {
-                kill(Pid::from_raw(pid.cast_signed()), Signal::SIGCONT).ok();
+        self.raise_servers().await?;
+        self.restore_provider().await?;
+        for name in self.names() {
+            self.signal(&name, Signal::SIGCONT)?;
+            if let Some(Mixer { pid }) = self.mixer_of(&name)? {
+                // It may have left meanwhile.
+                kill(pid, Signal::SIGCONT).ok();
             }
         }
-        self.respawn(None).await?;
+        self.respawn().await?;
         self.until_ready().await
     }
 
@@ -258,7 +331,7 @@ impl World {
 
     /// Ends everything; returns the folder of the logs if they are kept.
     pub(super) async fn stop(mut self, keep_logs: bool) -> anyhow::Result<Option<PathBuf>> {
-        for name in self.members.iter().map(|member| member.name.clone()).collect::<Vec<_>>() {
+        for name in self.names() {
             self.signal(&name, Signal::SIGCONT)?;
             self.end(&name).await?;
         }
@@ -269,7 +342,20 @@ impl World {
 
 /// Short recordings, so that many podcasts fit into the time.
 fn settings() -> Settings {
-    Settings::default().speech_latency(Latency::fixed_ms(150))
+    Settings::default().speech_latency(Latency::fixed_ms(150)).rule(refusal())
+}
+
+/// Once, a text with these words is refused for good: its podcast fails, and goes on when somebody replays it.
+fn refusal() -> Rule {
+    Rule { status: Some(400), ..Rule::new(Misbehaviour::ServerError).on(REFUSED_ONCE).times(1) }
+}
+
+/// The first child of a process, and no other role has more than one.
+pub(super) fn first_child_of(parent: u32) -> Option<u32> {
+    // Children are listed by the thread that started them, and any of them may have. A thread that is gone has none.
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    children.collect::<String>().split_whitespace().next().and_then(|pid| pid.parse().ok())
 }
 
 /// A connection whose end ends its task.

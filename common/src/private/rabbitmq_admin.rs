@@ -68,11 +68,20 @@ impl RabbitMq {
 
     /// Raises or ends the memory alarm. While it lasts the broker reads nothing from connections that have published.
     pub async fn set_memory_alarm(&self, on: bool) -> anyhow::Result<()> {
+        self.set_alarm("memory", on).await
+    }
+
+    /// The same for the disk: publishers are blocked as by the memory alarm.
+    pub async fn set_disk_alarm(&self, on: bool) -> anyhow::Result<()> {
+        self.set_alarm("disk", on).await
+    }
+
+    async fn set_alarm(&self, resource: &str, on: bool) -> anyhow::Result<()> {
         let expression = match on {
-            true => "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).",
-            false => "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).",
+            true => format!("rabbit_alarm:set_alarm({{{{resource_limit, {resource}, node()}}, []}})."),
+            false => format!("rabbit_alarm:clear_alarm({{resource_limit, {resource}, node()}})."),
         };
-        self.ctl(&["eval", expression]).await.map(drop)
+        self.ctl(&["eval", &expression]).await.map(drop)
     }
 
     /// Runs `rabbitmqctl` on this broker and returns what it prints. Takes about a second.

@@ -4,7 +4,7 @@ ARGS ?=
 MINUTES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint bench chaos
+.PHONY: help setup demo dev test lint bench chaos mixed
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,3 +39,7 @@ chaos: ## Maltreat a fleet for MINUTES, by SEED, and check that nothing is lost
 	@scripts/setup test
 	$(CARGO) build --bin podfleet
 	@$(CARGO) run -q --bin podfleet -- loadtest chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --output out/chaos/latest.json $(ARGS)
+
+mixed: ## Build the commit that finished the main job, and let it work beside this one
+	@scripts/setup test
+	@scripts/mixed $(ARGS)

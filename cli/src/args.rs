@@ -71,6 +71,8 @@ pub(crate) enum LoadtestCommand {
     Bench(Bench),
     /// Kill, freeze and cut off whatever a fleet consists of while it works, and check that nothing is lost
     Chaos(Chaos),
+    /// Let two builds work side by side, in every order of an upgrade and back, and check that nothing is lost
+    Mixed(Mixed),
     /// Run simulated providers of speech and chat, with latencies, limits and misbehaviour, until Ctrl-C
     Providers(Providers),
 }
@@ -114,6 +116,16 @@ pub(crate) struct Chaos {
     /// Print JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Mixed {
+    /// The other build's `podfleet`, an older one
+    #[arg(long, value_name = "PATH")]
+    pub(crate) with: std::path::PathBuf,
+    /// Seconds for which each mixture works
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) stage: u64,
 }
 
 #[derive(Debug, Args)]

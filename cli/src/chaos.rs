@@ -38,6 +38,9 @@ use world::World;
 /// they follow each other like a storm.
 const ALONE: f64 = 0.4;
 const LONGEST_ALONE: Duration = Duration::from_secs(15 * 60);
+/// Between two faults of a storm, on average.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1500);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(3);
 /// How often the report is written while the run goes on.
 const PROGRESS: Duration = Duration::from_secs(30);
 
@@ -109,11 +112,12 @@ async fn storm_and_alone(
 ) -> anyhow::Result<()> {
     let whole = Duration::from_secs_f64(options.minutes * 60.0);
     let storm = whole - whole.mul_f64(ALONE).min(LONGEST_ALONE);
+    let interval = interval(storm, run.kinds.len());
     let started = Instant::now();
     let (mut told, mut alone) = (Instant::now(), false);
     while started.elapsed() < whole && !shutdown.is_cancelled() {
         if started.elapsed() < storm {
-            nemesis.strike(world, is_behind(nemesis, run, started.elapsed(), storm)).await?;
+            nemesis.strike(world, interval).await?;
         } else {
             if !alone {
                 remark("from here on one fault at a time");
@@ -131,11 +135,10 @@ async fn storm_and_alone(
     nemesis.calm(world).await
 }
 
-/// Whether every kind would not have had its turns by the end of the storm.
-fn is_behind(nemesis: &Nemesis, run: &Run, elapsed: Duration, storm: Duration) -> bool {
-    let done: u32 = nemesis.done().faults.values().sum();
-    let wanted = WANTED_OF_EACH as f64 * run.kinds.len() as f64;
-    f64::from(done) < wanted * elapsed.as_secs_f64() / storm.as_secs_f64()
+/// Such that every kind has its turns, and a few more for those that are not possible; but work must get on, too.
+fn interval(storm: Duration, kinds: usize) -> Duration {
+    let turns = f64::from(WANTED_OF_EACH + 3) * kinds as f64;
+    storm.div_f64(turns.max(1.0)).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
 }
 
 /// Says how far the run is, and writes down what it has come to, so that something is left if it is interrupted.

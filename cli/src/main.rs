@@ -49,6 +49,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Check { json }) => settings::check(config, json),
         Command::Loadtest(LoadtestCommand::Bench(options)) => bench::run(options).await,
         Command::Loadtest(LoadtestCommand::Chaos(options)) => chaos::run(options).await,
+        Command::Loadtest(LoadtestCommand::Mixed(options)) => chaos::mixed::run(options).await,
         Command::Loadtest(LoadtestCommand::Providers(options)) => providers::run(options).await,
         Command::Submit(options) => command::submit::run(options).await,
         Command::List(options) => command::list::run(options).await,

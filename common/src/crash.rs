@@ -49,6 +49,11 @@ pub const ACKS_BEFORE_COMMITS: &str = "acks_before_commits";
 /// Counters are read without the lock under which they are changed.
 pub const NAIVE_FAN_IN: &str = "naive_fan_in";
 
+/// A message that no queue took counts as confirmed.
+pub const DROPS_RETURNED: &str = "drops_returned";
+/// No mistake at all, only the repairs are off: what the others are compared with. It must not be found out.
+pub const WITHOUT_REPAIRS: &str = "without_repairs";
+
 /// Whether this mistake is to be made.
 pub fn has_defect(name: &str) -> bool {
     defect() == Some(name)

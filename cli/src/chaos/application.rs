@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use common::amqp;
@@ -19,6 +19,8 @@ use super::world::{REFUSED_ONCE, connect};
 
 /// Podcasts that may be unfinished before applications wait.
 const MOST_RUNNING: i64 = 30;
+/// But not longer than this: if everything that runs waits for something, new work shows that work flows.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Between two requests of one application.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Before an unanswered request is sent again.
@@ -42,9 +44,11 @@ pub(super) struct Application {
 
 impl Application {
     pub(super) async fn run(self, stop: CancellationToken) {
+        let mut last = Instant::now();
         while !stop.is_cancelled() {
             let ordered = self.orders.take();
-            if ordered || self.has_room().await {
+            if ordered || last.elapsed() > LONGEST_WAIT || self.has_room().await {
+                last = Instant::now();
                 if let Err(error) = self.ask(ordered).await {
                     self.log.write().complaints.push(format!("{error:#}"));
                 }

@@ -59,9 +59,11 @@ const NOTHING: [(&str, &str); 8] = [
          having count(*) filter (where event in ('completed', 'failed', 'cancelled')) <> 1 + count(*) filter (where event = 'replayed')",
     ),
     (
-        "podcasts went on after their end and were not replayed",
-        "select a.podcast_id::text from events a join events b on b.podcast_id = a.podcast_id and b.seq = a.seq + 1
-         where a.event in ('completed', 'failed', 'cancelled') and not (a.event = 'failed' and b.event = 'replayed')",
+        "podcasts left an end without a replay, or were replayed without an end",
+        "select distinct podcast_id::text from (
+             select podcast_id, event, lag(event) over (partition by podcast_id order by seq) as before
+             from events where event in ('completed', 'failed', 'cancelled', 'replayed')) as ends
+         where case event when 'replayed' then before is distinct from 'failed' else before is not null and before <> 'replayed' end",
     ),
     (
         "replays are not in the audit trail",

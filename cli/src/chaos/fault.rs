@@ -108,8 +108,7 @@ pub(super) fn deck() -> Vec<Fault> {
         Fault::Messages(Mischief::Newer),
         Fault::Messages(Mischief::Garbage),
     ];
-    let queues =
-        [Queue::Lane, Queue::EmptyLane, Queue::Outcomes, Queue::Requests, Queue::Epoch, Queue::Dead];
+    let queues = [Queue::Lane, Queue::EmptyLane, Queue::Outcomes, Queue::Requests, Queue::Epoch, Queue::Dead];
     deck.extend(queues.map(Fault::Deleted));
     deck.extend(
         ROLES.into_iter().flat_map(|role| [Fault::Killed(role), Fault::Frozen(role), Fault::Ended(role)]),

@@ -153,9 +153,7 @@ impl Hand<'_> {
     async fn delete(&mut self, queue: Queue) -> anyhow::Result<Came> {
         let world = &*self.world;
         let name = match queue {
-            Queue::Lane => {
-                lane_queue(self.random.choice(Kind::ALL).context("a kind")?, Lane::Normal)
-            }
+            Queue::Lane => lane_queue(self.random.choice(Kind::ALL).context("a kind")?, Lane::Normal),
             Queue::EmptyLane => return self.delete_empty_lane().await,
             Queue::Outcomes => outcomes_queue_name(0, 1),
             Queue::Requests => REQUESTS_QUEUE.to_owned(),

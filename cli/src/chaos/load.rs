@@ -131,7 +131,8 @@ impl Load {
         match tokio::time::timeout(LAST_ANSWERS, all).await {
             Ok(ended) => ended?,
             Err(_) => {
-                let complaint = format!("a request was not answered within {LAST_ANSWERS:?} after the last fault");
+                let complaint =
+                    format!("a request was not answered within {LAST_ANSWERS:?} after the last fault");
                 self.log.write().complaints.push(complaint);
             }
         }

@@ -174,7 +174,8 @@ impl fmt::Display for Report {
             self.faults.len()
         )?;
         for (fault, count) in &self.faults {
-            let resumed = self.resume_ms.get(fault).map(|ms| format!(", alone work flowed again after {ms} ms"));
+            let resumed =
+                self.resume_ms.get(fault).map(|ms| format!(", alone work flowed again after {ms} ms"));
             writeln!(f, "  {count:>4}  {fault}{}", resumed.unwrap_or_default())?;
         }
         for (fault, count) in &self.missed {

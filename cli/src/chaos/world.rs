@@ -310,7 +310,7 @@ impl World {
         self.until_ready().await
     }
 
-    async fn until_ready(&self) -> anyhow::Result<()> {
+    pub(super) async fn until_ready(&self) -> anyhow::Result<()> {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
         let started = Instant::now();
         for api in &self.apis {

@@ -34,7 +34,9 @@ type Test = for<'a> fn(&'a Arc<Servers>) -> LocalBoxFuture<'a, anyhow::Result<()
 const TESTS: &[(&str, Test)] = &[
     // It takes longest, so it begins first.
     ("chaos::nothing_is_lost_in_chaos", |s| Box::pin(chaos::nothing_is_lost_in_chaos(s))),
-    ("chaos::fleets_with_a_defect_are_found_out", |s| Box::pin(chaos::fleets_with_a_defect_are_found_out(s))),
+    ("chaos::acks_before_commits_are_found_out", |s| Box::pin(chaos::acks_before_commits_are_found_out(s))),
+    ("chaos::a_naive_fan_in_is_found_out", |s| Box::pin(chaos::a_naive_fan_in_is_found_out(s))),
+    ("chaos::dropped_returns_are_found_out", |s| Box::pin(chaos::dropped_returns_are_found_out(s))),
     ("spine::an_article_becomes_an_episode", |s| Box::pin(spine::an_article_becomes_an_episode(s))),
     ("spine::the_same_key_is_the_same_podcast", |s| Box::pin(spine::the_same_key_is_the_same_podcast(s))),
     ("spine::a_broker_that_is_down_delays_but_loses_nothing", |s| {

@@ -53,8 +53,7 @@ struct Audio {
 fn compare(id: Uuid, heard: &Audio, parts: &Audio, findings: &mut Findings) {
     if heard.numbers != parts.numbers {
         let unique: BTreeSet<&u16> = parts.numbers.iter().collect();
-        findings.duplicated +=
-            usize::from(heard.numbers.len() > parts.numbers.len() && unique.len() > 1);
+        findings.duplicated += usize::from(heard.numbers.len() > parts.numbers.len() && unique.len() > 1);
         findings.violations.push(format!("{id}: heard {:?}, wanted {:?}", heard.numbers, parts.numbers));
     }
     let (lasts, wanted) = (heard.lasts_ms, parts.lasts_ms);

@@ -109,13 +109,7 @@ mod tests {
     }
 
     fn attempt(attempt: i32, vanished: bool, ran: (i64, i64), known: i64) -> Unanswered {
-        Unanswered {
-            attempt,
-            vanished,
-            started_at: at(ran.0),
-            finished_at: at(ran.1),
-            known_at: at(known),
-        }
+        Unanswered { attempt, vanished, started_at: at(ran.0), finished_at: at(ran.1), known_at: at(known) }
     }
 
     #[test]

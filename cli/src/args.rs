@@ -107,8 +107,8 @@ pub(crate) struct Chaos {
     /// Only faults with one of these words in their names, comma-separated: `worker`, `broker wiped`, `crash collector`
     #[arg(long, value_name = "WORDS", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Seconds until everything must be at rest after the last fault
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    /// Seconds for which nothing may move after the last fault while anything is not at rest
+    #[arg(long, value_name = "SECONDS", default_value_t = 240)]
     pub(crate) rest: u64,
     /// Write the report to this file as JSON, too
     #[arg(short, long, value_name = "PATH")]

@@ -28,6 +28,9 @@ use super::world::World;
 /// No process of a role may ever take more: ten times what one takes at rest in a build for tests.
 const MOST_MEMORY_MIB: u64 = 512;
 
+/// Whatever still moves then goes round in circles.
+const LONGEST_UNTIL_REST: Duration = Duration::from_secs(15 * 60);
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Findings {
     pub(super) states: BTreeMap<String, usize>,
@@ -109,25 +112,30 @@ pub(super) async fn everything(
     Ok(findings)
 }
 
+/// Waits for as long as anything moves: a slow machine is no defect of the fleet.
 async fn at_rest(world: &World, database: &Client, rest: Duration) -> anyhow::Result<()> {
+    const SQL: &str = "select (select count(*) from podcasts where state = 'running')
+                            + (select count(*) from tasks where state in ('ready', 'scheduled', 'dispatched')),
+                              (select count(*) from attempts where class <> 'interrupted')";
     let started = Instant::now();
+    let (mut moved, mut before) = (Instant::now(), -1);
     loop {
-        let running: i64 = database
-            .query_one(
-                "select (select count(*) from podcasts where state = 'running')
-                      + (select count(*) from tasks where state in ('ready', 'scheduled', 'dispatched'))",
-                &[],
-            )
-            .await?
-            .get(0);
+        let row = database.query_one(SQL, &[]).await?;
+        let (running, done): (i64, i64) = (row.get(0), row.get(1));
         let queues = world.servers.rabbitmq.queues("/").await?;
         let waiting: Vec<&str> =
             queues.iter().filter(|queue| queue.messages > 0).map(|queue| queue.name.as_str()).collect();
         if running == 0 && waiting.is_empty() {
             return Ok(());
         }
-        if started.elapsed() > rest {
-            bail!("not at rest after {rest:?}: {running} podcasts and tasks, messages in {waiting:?}");
+        if done != before {
+            (moved, before) = (Instant::now(), done);
+        }
+        if moved.elapsed() > rest || started.elapsed() > LONGEST_UNTIL_REST.max(rest) {
+            let for_s = moved.elapsed().as_secs();
+            bail!(
+                "not at rest: {running} podcasts and tasks, messages in {waiting:?}; nothing has moved for {for_s} s"
+            );
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -22,7 +22,7 @@ use crate::dev;
 use crate::failure::Failure;
 use crate::output::{print, remark};
 
-/// Everything must be at rest this long after the last stage.
+/// After the last stage nothing may stand still longer than this before everything is at rest.
 const REST: Duration = Duration::from_secs(120);
 /// So often a ticket that the workers do not know is slipped in until one has come by.
 const TRIES: usize = 20;

@@ -93,7 +93,12 @@ async fn rage(
     let log = load.stop().await?;
     let seen = watch.stop().await;
     let rest = Duration::from_secs(options.rest);
-    let mut findings = check::everything(world, &log, &seen, &nemesis.done().copied, rest).await?;
+    let checked = check::everything(world, &log, &seen, &nemesis.done().copied, rest).await;
+    // After an hour even a check that cannot be made is better told than nothing.
+    let mut findings = checked.unwrap_or_else(|error| Findings {
+        violations: vec![format!("the checks broke off: {error:#}")],
+        ..Findings::default()
+    });
     if let Err(error) = broken_off {
         findings.violations.push(format!("the run broke off: {error:#}"));
     }

@@ -22,7 +22,7 @@ const MOST_RUNNING: i64 = 30;
 /// But not longer than this: if everything that runs waits for something, new work shows that work flows.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Between two requests of one application.
-const PAUSE: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_secs(1);
 /// Before an unanswered request is sent again.
 const AGAIN: Duration = Duration::from_millis(200);
 /// A message that did not become a podcast within this is sent again: the broker may have been wiped.

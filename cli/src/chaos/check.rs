@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::load::{Log, Submitted};
 use super::watch::Seen;
 use super::world::World;
+use crate::output::remark;
 
 /// No process of a role may ever take more: ten times what one takes at rest in a build for tests.
 const MOST_MEMORY_MIB: u64 = 512;
@@ -97,6 +98,7 @@ pub(super) async fn everything(
     if let Err(error) = at_rest(world, &database, rest).await {
         findings.violations.push(format!("{error:#}"));
     }
+    remark("checking, and listening to every episode");
     for (what, sql) in NOTHING {
         let rows = database.query(sql, &[]).await.context(what)?;
         if !rows.is_empty() {

@@ -311,6 +311,14 @@ impl Fleet {
         Ok(file)
     }
 
+    /// A connection of the test's own.
+    pub(crate) async fn client(&self) -> anyhow::Result<tokio_postgres::Client> {
+        let (client, connection) = tokio_postgres::connect(&self.database, NoTls).await?;
+        // It ends with its client, who learns of errors from his own calls.
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
     pub(crate) async fn query(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
         let (client, connection) = tokio_postgres::connect(&self.database, NoTls).await?;
         let connection = tokio::spawn(connection);

@@ -97,6 +97,9 @@ const TESTS: &[(&str, Test)] = &[
     ("scale::a_million_waiting_tasks_are_not_read", |s| {
         Box::pin(scale::a_million_waiting_tasks_are_not_read(s))
     }),
+    ("scale::late_collectors_do_not_wait_for_each_other", |s| {
+        Box::pin(scale::late_collectors_do_not_wait_for_each_other(s))
+    }),
     ("scale::several_of_each_role_give_the_same_result", |s| {
         Box::pin(scale::several_of_each_role_give_the_same_result(s))
     }),

@@ -1,6 +1,7 @@
 //! Many tasks, many processes.
 
 use anyhow::{Context, ensure};
+use common::store::fleet::FORGET_DEAD_PUBLISHERS;
 use common::store::tasks::dispatch::{PROMOTE_DUE, TAKE_READY};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
@@ -53,6 +54,34 @@ fn rows_read(plan: &Value) -> u64 {
     }
     let inner = plan["Plans"].as_array().map(Vec::as_slice).unwrap_or_default();
     read as u64 + inner.iter().map(rows_read).sum::<u64>()
+}
+
+/// Two collectors that come too late to renew their leases, each in the middle of it: neither waits for the other's row.
+pub(crate) async fn late_collectors_do_not_wait_for_each_other(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let fleet =
+        Fleet::start(servers, "late", Setup { workers: 0, collectors: 0, ..Setup::default() }).await?;
+    fleet
+        .query(
+            "insert into publishers (id, role, lease_until)
+             select gen_random_uuid(), role, now() - interval '1 s' from unnest(array['a', 'b', 'c']) as role",
+        )
+        .await?;
+    let (mut first, mut second) = (fleet.client().await?, fleet.client().await?);
+    let (first, second) = (first.transaction().await?, second.transaction().await?);
+    let renew = "update publishers set lease_until = now() + interval '6 s' where role = $1";
+    first.execute(renew, &[&"a"]).await?;
+    second.execute(renew, &[&"b"]).await?;
+    second.execute("set local lock_timeout = '2s'", &[]).await?;
+    first.execute("set local lock_timeout = '2s'", &[]).await?;
+    let (by_first, by_second) = tokio::try_join!(
+        first.execute(FORGET_DEAD_PUBLISHERS, &[]),
+        second.execute(FORGET_DEAD_PUBLISHERS, &[])
+    )?;
+    ensure!(by_first + by_second == 1, "{by_first} and {by_second} were forgotten");
+    first.commit().await?;
+    second.commit().await?;
+    fleet.until_count("select count(*) from publishers where role in ('a', 'b')", |count| count == 2).await?;
+    fleet.abandon().await
 }
 
 pub(crate) async fn several_of_each_role_give_the_same_result(servers: &Arc<Servers>) -> anyhow::Result<()> {

@@ -36,9 +36,13 @@ pub async fn checkpoint(
     Ok(())
 }
 
+/// One whose row is locked is alive after all, and only late: two that are late must not wait for each other.
+pub const FORGET_DEAD_PUBLISHERS: &str = "delete from publishers
+     where id = any(array(select id from publishers where lease_until < now() for update skip locked))";
+
 /// Forgets publishers whose leases are over. Their unconfirmed tasks must have been released in this transaction.
 pub async fn forget_dead_publishers(tx: &Transaction<'_>) -> anyhow::Result<u64> {
-    let delete = tx.prepare_cached("delete from publishers where lease_until < now()").await?;
+    let delete = tx.prepare_cached(FORGET_DEAD_PUBLISHERS).await?;
     Ok(tx.execute(&delete, &[]).await?)
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::openai_http::{Client, Question, answer};
 use super::{Call, Recording, SpeechEngine};
 use crate::failure::Failure;
-use crate::text::{Weight, pieces};
+use crate::text::{Weight, normalise, pieces};
 
 const PATH: &str = "/v1/audio/speech";
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
@@ -95,7 +95,8 @@ impl SpeechEngine for OpenAiSpeech {
     }
 
     fn pieces(&self, text: &str, language: &str) -> Vec<String> {
-        pieces(text, language, weight(self.settings.input_unit), self.settings.max_input as usize)
+        let text = normalise::unmarked(text);
+        pieces(&text, language, weight(self.settings.input_unit), self.settings.max_input as usize)
     }
 
     fn check(&self) -> BoxFuture<'_, anyhow::Result<()>> {

@@ -24,7 +24,9 @@ pub(super) fn clean(text: &str) -> String {
     let without_marks = without_footnote_marks(&decoded);
     let without_raised = without_raised_marks(&without_marks);
     let without_formulas = without_formulas(&without_raised);
-    let without_addresses = addresses::marked(&without_formulas);
+    let without_templates = without_templates(&without_formulas);
+    let without_highlights = without_highlights(&without_templates);
+    let without_addresses = addresses::marked(&without_highlights);
     one_line(&without_addresses)
 }
 
@@ -171,6 +173,15 @@ fn without_formulas(text: &str) -> String {
                 kept.push_str(CODE);
                 rest = &formula[inside.len() + 2..];
             }
+            // `$x$` is a name.
+            None if inside.is_some_and(|inside| {
+                inside.len() <= 3 && !inside.is_empty() && inside.chars().all(char::is_alphabetic)
+            }) =>
+            {
+                let inside = inside.unwrap_or_default();
+                kept.push_str(inside);
+                rest = &formula[inside.len() + 2..];
+            }
             None => {
                 kept.push('$');
                 rest = &formula[1..];
@@ -181,16 +192,48 @@ fn without_formulas(text: &str) -> String {
     kept
 }
 
+/// `{{ name }}`, with a mark of ours in its place, and `{% include … %}`: what a page's template would have filled in.
+fn without_templates(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
+        let (before, template) = rest.split_at(start);
+        let (close, stands_for) = if template.starts_with("{{") { ("}}", CODE) } else { ("%}", "") };
+        let Some(end) = template.find(close) else { break };
+        kept.push_str(before);
+        kept.push_str(stands_for);
+        rest = &template[end + close.len()..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// `==marked==`, as some kinds of Markdown have it.
+fn without_highlights(text: &str) -> String {
+    let parts: Vec<&str> = text.split("==").collect();
+    let tight = |part: &&str| !part.is_empty() && part.trim() == *part && !part.contains('=');
+    // Between pairs of marks stands text without space at its ends; `a == b` has none.
+    if parts.len() >= 3 && parts.len() % 2 == 1 && parts.iter().skip(1).step_by(2).all(tight) {
+        parts.concat()
+    } else {
+        text.to_owned()
+    }
+}
+
 /// Raised digits after a word, daggers, and an asterisk at a word. `m²` and `10³` are no notes.
 fn without_raised_marks(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut noted = false;
-    for c in text.chars() {
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let begins_word = chars.peek().is_some_and(|next| next.is_alphabetic());
         let raised = matches!(c, '¹' | '²' | '³' | '⁰' | '⁴'..='⁹');
         noted = raised && (noted || is_note_after(&kept));
         let starred = matches!(c, '†' | '‡' | '§')
             && kept.ends_with(|c: char| c.is_alphabetic() || matches!(c, '.' | ','))
-            || c == '*' && kept.ends_with(|c: char| !c.is_whitespace() && !c.is_ascii_digit());
+            || c == '*'
+                && (kept.ends_with(|c: char| !c.is_whitespace() && !c.is_ascii_digit())
+                    || begins_word && !kept.ends_with(|c: char| c.is_ascii_digit()));
         if !(noted || starred) {
             kept.push(c);
         }
@@ -220,6 +263,11 @@ mod tests {
         check("An [open] bracket [ stays", "An [open] bracket [ stays");
         check("A word¹ and an end.²³ 5 m² and 10³ stay.", "A word and an end. 5 m² and 10³ stay.");
         check("Price* and star† go, 2 * 3 stays.", "Price and star go, 2 * 3 stays.");
+        check("*not emphasised* and *Terms apply.", "not emphasised and Terms apply.");
+        check("So ==this== is, and a == b.", "So ==this== is, and a == b.");
+        check("So ==this one== and ==that==.", "So this one and that.");
+        check("Let $x$ be $5, not $6.", "Let x be $5, not $6.");
+        check("Text {% include a.html %}goes on.", "Text goes on.");
         check("Fish &amp; chips &eacute;t&#233; &#xe9; &bogus; a&b", "Fish & chips été é &bogus; a&b");
         check("two\nlines  here", "two lines here");
         check("潮が\n満ちる。\n船", "潮が満ちる。船");
@@ -241,6 +289,7 @@ mod tests {
         check("The project (https://example.org/x_(y)) began late.", Some("The project began late."));
         check("Write to tides@example.org and ask.", None);
         check(&format!("Call {} to begin.", code("f(x)")), None);
+        check("Dear {{ name }}, hello.", None);
         check("The sum $x^2 + y = 5$ is known.", None);
         check("It cost $5 then and $6 now = more.", Some("It cost $5 then and $6 now = more."));
         check(&format!("Call {} to begin.", code("start_now")), Some("Call start now to begin."));

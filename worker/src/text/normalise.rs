@@ -9,18 +9,24 @@ mod symbols;
 use std::borrow::Cow;
 
 /// Part of the name of cached speech: raised whenever the same text would be rewritten differently.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The text as the voice should read it: numbers, units, dates, money and acronyms as a Korean or an English speaker says
 /// them, and in every language without marks that a voice would name (`asterisk`).
 pub fn spoken<'a>(text: &'a str, language: &str) -> Cow<'a, str> {
     let read = match super::primary(language).as_str() {
-        "ko" => korean::spoken(&symbols::unified(text)),
-        "en" => english::spoken(&symbols::unified(text)),
+        "ko" => korean::spoken(&symbols::with_one_unit(&symbols::unified(text))),
+        "en" => english::spoken(&symbols::with_one_unit(&symbols::unified(text))),
         _ => symbols::unified(text).into_owned(),
     };
     let spoken = symbols::without_marks(&read);
     if spoken == text { Cow::Borrowed(text) } else { Cow::Owned(spoken) }
+}
+
+/// The text for a voice that reads numbers by itself: without marks that it would name.
+pub fn unmarked(text: &str) -> Cow<'_, str> {
+    let unmarked = symbols::without_markup(text);
+    if unmarked == text { Cow::Borrowed(text) } else { Cow::Owned(unmarked) }
 }
 
 #[cfg(test)]
@@ -31,6 +37,14 @@ mod tests {
     fn other_languages_lose_only_what_is_no_language() {
         assert!(matches!(spoken("3,5 % und 1.200 Euro, z. B. heute.", "de"), Cow::Borrowed(_)));
         assert_eq!(spoken("Ein *Stern* und `Code_stück` | Ende", "de"), "Ein Stern und Code stück, Ende");
+    }
+
+    #[test]
+    fn voices_that_read_numbers_get_them_as_they_are() {
+        let check = |text: &str, expected: &str| assert_eq!(unmarked(text), expected);
+        check("*3~5* of #1 & `a_b` | $2 < 3% 😀", "3~5 of #1 & a b, $2 < 3%");
+        check("■ 소제목 ※ 참고", "소제목 참고");
+        assert!(matches!(unmarked("The sea (3.5 m) comes back."), Cow::Borrowed(_)));
     }
 
     #[test]

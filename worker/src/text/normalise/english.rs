@@ -25,6 +25,12 @@ pub(super) fn spoken(text: &str) -> String {
         match first {
             '$' | '€' | '£' | '¥' | '₩' => money(rest),
             '#' if digits(&rest[1..]) > 0 => Some((1, "number ".to_owned())),
+            // C#, F#: a note, and the languages named after one.
+            '#' if before.ends_with(|c: char| ('A'..='G').contains(&c))
+                && at_word(&before[..before.len() - 1]) =>
+            {
+                Some((1, " sharp".to_owned()))
+            }
             '.' if digits(&rest[1..]) > 0 && !before.ends_with(char::is_alphanumeric) => point(rest),
             '(' => phone(before, rest),
             '\'' | '’' => short_decade(before, first, rest),
@@ -45,17 +51,33 @@ fn at_digit(before: &str, rest: &str) -> (usize, String) {
         .or_else(|| calendar(rest))
         .or_else(|| clock(rest))
         .or_else(|| day_and_month(rest))
+        .or_else(|| mixed(before, rest))
         .or_else(|| fraction(rest))
         .or_else(|| version(rest))
         .or_else(|| range(before, rest))
         .or_else(|| ending(rest))
         .unwrap_or_else(|| match number(rest) {
+            // 3.5x
+            Some(number) if rest[number.length..].strip_prefix('x').is_some_and(word_ends) => {
+                (number.length + 1, format!("{} times", decimal(&number)))
+            }
             Some(number) => {
                 let (taken, said) = quantity(before, &number, &rest[number.length..]);
                 (number.length + taken, said)
             }
             None => (1, String::new()),
         })
+}
+
+/// `3 1/2`
+fn mixed(before: &str, rest: &str) -> Said {
+    let length = digits(rest);
+    let (parts, taken) = groups(rest[length..].strip_prefix(' ')?, &['/']);
+    let [above, below] = parts.as_slice() else { return None };
+    let (a, b): (u64, u64) = (above.parse().ok()?, below.parse().ok()?);
+    let fits = length <= 2 && (1..b).contains(&a) && matches!(b, 2 | 3 | 4 | 5 | 8 | 16) && at_word(before);
+    let (_, part) = fraction(&rest[length + 1..]).filter(|_| fits)?;
+    Some((length + 1 + taken, format!("{} and {part}", cardinal(rest[..length].parse().ok()?))))
 }
 
 /// `1/2`, `2/3`, `24/7`.
@@ -267,6 +289,9 @@ fn symbol(before: &str, mark: char, rest: &str) -> Said {
         '²' => " squared",
         '³' => " cubed",
         '^' if number_follows => " to the power of ",
+        '^' if after.strip_prefix('-').is_some_and(|power| digits(power) > 0) => {
+            return Some((2, " to the power of minus ".to_owned()));
+        }
         '÷' => " divided by ",
         '=' => " equals ",
         '&' => " and ",

@@ -33,7 +33,9 @@ pub(super) fn spoken(text: &str) -> String {
             '×' | '÷' | '=' | '&' | '/' | '°' | '%' | '@' | '·' | '≥' | '≤' | '²' | '³' | '^' => {
                 symbol(before, first, rest)
             }
-            _ if first.is_ascii_alphabetic() && at_word(before) => letters::word(rest),
+            _ if first.is_ascii_alphabetic() && at_word(before) => {
+                money_of_a_country(rest).or_else(|| numbered(rest)).or_else(|| letters::word(rest))
+            }
             _ => None,
         }
     })
@@ -44,6 +46,7 @@ fn at_digit(before: &str, rest: &str) -> (usize, String) {
     phone(before, rest)
         .or_else(|| calendar(rest))
         .or_else(|| clock(before, rest))
+        .or_else(|| named_day(before, rest))
         .or_else(|| fraction(rest))
         .or_else(|| version(rest))
         .or_else(|| range(before, rest))
@@ -117,12 +120,50 @@ fn hours(hour: u64) -> String {
     if (1..=12).contains(&hour) { native(hour) } else { sino(hour) }
 }
 
-/// `1/3` is said from below; `24/7` is none.
+/// Days that have a name of their own are said digit by digit: `6·25 전쟁`, `8·15`, `3·1절`, `3.1운동`; `5·10` is not. So are the
+/// numbers that one calls for help.
+fn named_day(before: &str, rest: &str) -> Said {
+    if !at_word(before) {
+        return None;
+    }
+    let (help, after) = rest.split_at(digits(rest));
+    if matches!(help, "112" | "119") {
+        const CALLS: [&str; 8] = ["구급", "구조", "소방", "신고", "에 신고", "로 신고", "에 전화", "로 전화"];
+        let calls = CALLS.iter().any(|word| after.trim_start().starts_with(word) || after.starts_with(word));
+        return calls.then(|| (help.len(), by_digit(help, "공")));
+    }
+    let (parts, length) = groups(rest, &['·', '.']);
+    let [month, day] = parts.as_slice() else { return None };
+    let after = &rest[length..];
+    let feast = ["절", "운동", " 운동", "만세"].iter().any(|word| after.starts_with(word));
+    let dated = month.len() == 1 && day.len() == 2 && rest[1..].starts_with('·') && !day.ends_with('0');
+    let valid = *month != "0" && day.parse::<u8>().is_ok_and(|day| (1..=31).contains(&day));
+    let measured = counter(after).is_some() || units::unit(after).is_some();
+    let named = valid && (dated && !measured || feast && (*month, *day) == ("3", "1"));
+    named.then(|| (length, format!("{}{}", by_digit(month, "공"), by_digit(day, "공"))))
+}
+
+/// `US$5`
+fn money_of_a_country(rest: &str) -> Said {
+    let (length, said) = money(rest.strip_prefix("US").filter(|rest| rest.starts_with('$'))?)?;
+    Some((2 + length, said))
+}
+
+/// `No.1`, `No. 5`
+fn numbered(rest: &str) -> Said {
+    let after = rest.strip_prefix("No.")?;
+    let number = after.trim_start_matches(' ');
+    (digits(number) > 0).then(|| (rest.len() - number.len(), "넘버 ".to_owned()))
+}
+
+/// `1/3` is said from below; `24/7` is none; `1/4분기` is a quarter of a year.
 fn fraction(rest: &str) -> Said {
     let (parts, length) = groups(rest, &['/']);
     let [above, below] = parts.as_slice() else { return None };
     let (a, b): (u64, u64) = (above.parse().ok()?, below.parse().ok()?);
-    let said = if a < b && b <= 1000 {
+    let said = if b == 4 && rest[length..].starts_with("분기") {
+        format!("{}{}", sino(a), sino(b))
+    } else if a < b && b <= 1000 {
         format!("{}분의 {}", sino(b), sino(a))
     } else {
         format!("{} {}", sino(a), sino(b))
@@ -271,6 +312,7 @@ fn symbol(before: &str, mark: char, rest: &str) -> Said {
             return Some((1 + power.length, format!("의 {} 제곱", decimal(&power))));
         }
         '÷' => " 나누기 ",
+        '=' if ends_closed(before) => " 은 ",
         '=' => " 는 ",
         '&' => " 앤드 ",
         '@' => " 골뱅이 ",
@@ -288,4 +330,15 @@ fn symbol(before: &str, mark: char, rest: &str) -> Said {
     let spaced = name.ends_with(' ');
     let name = if before.ends_with(' ') { name.trim_start() } else { name };
     Some((mark.len_utf8() + if spaced { spaces } else { 0 }, name.to_owned()))
+}
+
+/// Whether what stands before is said with a consonant at its end: 은 follows, not 는.
+fn ends_closed(before: &str) -> bool {
+    match before.trim_end().chars().next_back() {
+        Some(c @ '\u{AC00}'..='\u{D7A3}') => !(c as u32 - 0xAC00).is_multiple_of(28),
+        Some(c) => {
+            matches!(c, '0' | '1' | '3' | '6' | '7' | '8' | 'l' | 'm' | 'n' | 'r' | 'L' | 'M' | 'N' | 'R')
+        }
+        None => false,
+    }
 }

@@ -8,8 +8,15 @@ pub(super) fn unified(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut chars = text.chars().peekable();
+    let is_digit = |c: char| c.is_ascii_digit() || matches!(c, '０'..='９');
+    while let Some(c) = chars.next() {
+        let within_number =
+            plain.ends_with(|c: char| c.is_ascii_digit()) && chars.peek().is_some_and(|next| is_digit(*next));
         match c {
+            '．' | '，' | '：' if within_number => {
+                plain.push(char::from_u32(c as u32 - 0xFEE0).unwrap_or(c));
+            }
             '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ' | '％' | '＋' | '＄' | '＆' => {
                 plain.push(char::from_u32(c as u32 - 0xFEE0).unwrap_or(c));
             }
@@ -28,6 +35,7 @@ pub(super) fn unified(text: &str) -> Cow<'_, str> {
             '㎢' => plain.push_str("km²"),
             '㎥' => plain.push_str("m³"),
             'ℓ' => plain.push('L'),
+            '№' => plain.push_str("No. "),
             '㎖' => plain.push_str("mL"),
             'µ' => plain.push('μ'),
             '€' | '£' | '¥' | '₩' => plain.push(c),
@@ -37,15 +45,51 @@ pub(super) fn unified(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
+/// `5°C~10°C` as `5~10°C`: a range has its unit once.
+pub(super) fn with_one_unit(text: &str) -> Cow<'_, str> {
+    const UNITS: [&str; 8] = ["°C", "°F", "%", "km", "kg", "cm", "mm", "°"];
+    let mut text = Cow::Borrowed(text);
+    for unit in UNITS {
+        for mark in ['~', '–'] {
+            let between = format!("{unit}{mark}");
+            let mut from = 0;
+            while let Some(at) = text[from..].find(&between).map(|at| from + at) {
+                from = at + between.len();
+                let number = text[from..].bytes().take_while(|c| c.is_ascii_digit() || *c == b'.').count();
+                let counted = text[..at].ends_with(|c: char| c.is_ascii_digit());
+                if counted && number > 0 && text[from + number..].starts_with(unit) {
+                    text = Cow::Owned(format!("{}{}", &text[..at], &text[at + unit.len()..]));
+                    from = at;
+                }
+            }
+        }
+    }
+    text
+}
+
 /// Without `*`, `_`, `#`, backticks and the like; a bar becomes a pause. White space that this leaves is closed up.
 pub(super) fn without_marks(text: &str) -> String {
+    without(text, |c| match c {
+        '#' | '^' => Some(false),
+        '\\' | '~' | '<' | '>' | '{' | '}' | '→' | '⇒' | '←' => Some(true),
+        _ => None,
+    })
+}
+
+/// The same for a voice that reads numbers and signs by itself: `3~5`, `#1` and `<` stay.
+pub(super) fn without_markup(text: &str) -> String {
+    without(text, |_| None)
+}
+
+/// `more` says of further marks whether a space is left in their place.
+fn without(text: &str, more: impl Fn(char) -> Option<bool>) -> String {
     let mut kept = String::with_capacity(text.len());
     let spaced_stops = text.contains(" .") || text.contains(" ,");
     for c in text.chars() {
         match c {
-            '*' | '`' | '#' | '^' | '©' | '®' | '™' | '†' | '‡' | '¶' | '•' | '◦' | '\u{FE0F}'
-            | '\u{200D}' => {}
-            '_' | '\\' | '~' | '<' | '>' | '{' | '}' | '→' | '⇒' | '←' => push_space(&mut kept),
+            '*' | '`' | '©' | '®' | '™' | '†' | '‡' | '¶' | '•' | '◦' | '※' | '\u{FE0F}' | '\u{200D}' =>
+                {}
+            '_' => push_space(&mut kept),
             '|' => {
                 while kept.ends_with(' ') {
                     kept.pop();
@@ -62,7 +106,11 @@ pub(super) fn without_marks(text: &str) -> String {
                 kept.pop();
                 kept.push(c);
             }
-            _ => kept.push(c),
+            _ => match more(c) {
+                Some(true) => push_space(&mut kept),
+                Some(false) => {}
+                None => kept.push(c),
+            },
         }
     }
     kept.truncate(kept.trim_end().len());
@@ -75,7 +123,7 @@ fn push_space(text: &mut String) {
     }
 }
 
-/// Emoji and dingbats, which engines spell out by name.
+/// Emoji, dingbats and geometric shapes, which engines spell out by name.
 fn is_pictograph(c: char) -> bool {
-    matches!(c, '\u{2600}'..='\u{27BF}' | '\u{2B00}'..='\u{2BFF}' | '\u{1F000}'..='\u{1FAFF}')
+    matches!(c, '\u{25A0}'..='\u{25FF}' | '\u{2600}'..='\u{27BF}' | '\u{2B00}'..='\u{2BFF}' | '\u{1F000}'..='\u{1FAFF}')
 }

@@ -12,7 +12,8 @@ pub(super) fn document(markdown: &str, language: &str) -> Vec<Section> {
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_HEADING_ATTRIBUTES
-        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
+        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
+        | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS;
     let mut markdown_reader = MarkdownReader { reader: Reader::new(language), ..MarkdownReader::default() };
     for event in Parser::new_ext(markdown, options) {
         markdown_reader.take(event);

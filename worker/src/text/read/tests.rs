@@ -32,6 +32,7 @@ fn headings_make_sections() {
     check("## Empty\n\n### Full\n\nText.", &["## Empty", "### Full", "0: Text."]);
     check("---\ntitle: no\n---\n\n# T\n\nText.", &["# T", "0: Text."]);
     check("#hashtag is no heading.", &["0: #hashtag is no heading."]);
+    check("+++\ntitle = 'x'\n+++\n\nText.", &["0: Text."]);
 }
 
 #[test]

@@ -83,13 +83,18 @@ pub(super) fn clock(rest: &str) -> Said {
     Some((length, said))
 }
 
-/// The month with which `word` begins, and the bytes it takes: its name, or its first letters with a full stop.
+/// Without a full stop; `Mar` and `May` are also names and words.
+const SHORT_MONTHS: [&str; 11] =
+    ["Jan", "Feb", "Apr", "Jun", "Jul", "Aug", "Sep", "Sept", "Oct", "Nov", "Dec"];
+
+/// The month with which `word` begins, and the bytes it takes: its name, or its first letters, perhaps with a full stop.
 fn month(word: &str) -> Option<(usize, &'static str)> {
     let length = word.bytes().take_while(u8::is_ascii_alphabetic).count();
     let (name, after) = word.split_at(length);
-    let short = (3..=4).contains(&length) && after.starts_with('.');
+    let stop = after.starts_with('.');
+    let short = (3..=4).contains(&length) && (stop || SHORT_MONTHS.contains(&name));
     let known = MONTHS.iter().find(|month| **month == name || short && month.starts_with(name))?;
-    Some((length + usize::from(short && *known != name), known))
+    Some((length + usize::from(short && stop && *known != name), known))
 }
 
 /// `November 23`, `November 23rd, 2026`; the year follows by itself.

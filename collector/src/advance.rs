@@ -85,11 +85,11 @@ pub struct Changes {
     pub stale: u64,
 }
 
-/// Applies outcomes in order. `jitter` gives numbers in `[0, 1)`.
+/// Applies outcomes in order. `policy` is that of an engine, by name; `jitter` gives numbers in `[0, 1)`.
 pub fn apply(
     rows: &mut Rows,
     outcomes: &[Outcome],
-    policy: &Policy,
+    policy: &dyn Fn(&str) -> Policy,
     now: Timestamp,
     mut jitter: impl FnMut() -> f64,
 ) -> Changes {
@@ -105,7 +105,7 @@ struct Step<'a> {
     rows: &'a mut Rows,
     changes: &'a mut Changes,
     outcome: &'a Outcome,
-    policy: &'a Policy,
+    policy: &'a dyn Fn(&str) -> Policy,
     now: Timestamp,
 }
 
@@ -116,7 +116,10 @@ impl Step<'_> {
             self.changes.stale += 1;
             return;
         };
-        self.changes.attempts.push(index);
+        // Nothing was attempted where nothing was asked.
+        if outcome.class() != Class::Parked || outcome.units > 0 {
+            self.changes.attempts.push(index);
+        }
         let current = task.generation == outcome.generation && task.input_hash == outcome.input_hash;
         if !current || task.state == State::Done {
             self.changes.stale += 1;
@@ -128,7 +131,7 @@ impl Step<'_> {
             }
         } else {
             let error = outcome.error.clone().unwrap_or_default();
-            self.failure(&task, outcome.class, error, jitter());
+            self.failure(&task, outcome.class(), error, jitter());
         }
     }
 
@@ -394,7 +397,8 @@ impl Step<'_> {
             wrong_answer: error.wrong_answer,
             advanced,
         };
-        let verdict = policy::decide(self.policy, failed, task.budgets, self.now, deadline, jitter);
+        let policy = (self.policy)(&task.engine);
+        let verdict = policy::decide(&policy, failed, task.budgets, self.now, deadline, jitter);
         let mut moved = Moved {
             podcast_id: task.podcast_id,
             id: task.id,
@@ -417,8 +421,7 @@ impl Step<'_> {
                 moved.state = State::Dead;
                 moved.budgets = budgets;
                 // Would there have been another attempt, had there been time? Then it is the deadline that ended the podcast.
-                let in_time =
-                    policy::decide(self.policy, failed, task.budgets, self.now, Timestamp::MAX, jitter);
+                let in_time = policy::decide(&policy, failed, task.budgets, self.now, Timestamp::MAX, jitter);
                 if matches!(in_time, Verdict::Retry { .. }) {
                     let message = format!(
                         "the deadline {deadline} passed before the podcast was finished; the last attempt: {}",

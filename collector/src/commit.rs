@@ -59,7 +59,13 @@ async fn transaction(
 ) -> anyhow::Result<Committed> {
     let tx = client.transaction().await?;
     let mut rows = lock(&tx, batch).await?;
-    let changes = advance::apply(&mut rows, batch, &env.config.policy, Timestamp::now(), fastrand::f64);
+    let changes = advance::apply(
+        &mut rows,
+        batch,
+        &|engine| env.config.policy_of(engine),
+        Timestamp::now(),
+        fastrand::f64,
+    );
     for ((kind, lane), count) in &changes.settled {
         window.settled(*kind, *lane, *count);
     }
@@ -210,7 +216,9 @@ fn place(env: &Env, window: &mut Window, new: &mut [NewTask], reserved: &mut Vec
             let seq = env.ledger.reserve(1);
             reserved.push(seq);
             task.start = Start::Dispatched { seq };
-            outgoing.push(plan::outgoing(task, seq, &env.config));
+            let mut out = plan::outgoing(task, seq, &env.config);
+            out.ticket.workers = window.workers_with(&task.engine);
+            outgoing.push(out);
         }
     }
     outgoing

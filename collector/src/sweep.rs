@@ -107,12 +107,15 @@ pub(crate) async fn dispatch_waiting(
     let mut outgoing = Vec::new();
     for (kind, lane, room) in window.open_lanes() {
         let limit = room.min(MOST_AT_ONCE);
-        let taken = dispatch::take_ready(tx, kind, lane, i64::MIN, i64::from(limit)).await?;
+        let mut taken = dispatch::take_ready(tx, kind, lane, i64::MIN, i64::from(limit)).await?;
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         window.set_waiting(kind, lane, count == limit);
         window.dispatched(kind, lane, count);
         if taken.is_empty() {
             continue;
+        }
+        for ready in &mut taken {
+            ready.ticket.workers = window.workers_with(&ready.ticket.engine);
         }
         let first = env.ledger.reserve(taken.len());
         reserved.extend(first..first + i64::from(count));

@@ -57,6 +57,12 @@ impl Window {
         self.workers.values().map(|(pulse, _)| pulse)
     }
 
+    /// How many live workers have an engine.
+    pub(crate) fn workers_with(&self, engine: &str) -> u32 {
+        let count = self.workers().filter(|pulse| pulse.engines.iter().any(|name| name == engine)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
     /// Tasks that live workers hold.
     pub(crate) fn held(&self) -> Vec<Uuid> {
         self.workers().flat_map(|pulse| pulse.holding.iter().copied()).collect()
@@ -160,7 +166,7 @@ mod tests {
             host: String::new(),
             pid: 1,
             permits: [(Kind::Tts, permits)].into(),
-            engines: vec![],
+            engines: vec!["tones".into()],
             holding: vec![],
             draining: false,
         }
@@ -172,6 +178,7 @@ mod tests {
         let mut window = Window::new(start);
         assert_eq!(window.room(Kind::Tts, Lane::Normal), LEAST);
         window.heard(pulse("a", 40), start);
+        assert_eq!((window.workers_with("tones"), window.workers_with("x")), (1, 0));
         assert_eq!(window.room(Kind::Tts, Lane::Normal), 50);
         window.dispatched(Kind::Tts, Lane::Normal, 50);
         assert_eq!(window.room(Kind::Tts, Lane::Normal), 0);

@@ -1,5 +1,6 @@
 //! Redis as a cache, and only that: slow, frozen or gone, it costs a task at most its budget and never a wrong result.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +15,11 @@ use crate::work::Kind;
 /// After this many timeouts or errors in a row the cache is left alone for [`REST`].
 const FAILURES_BEFORE_REST: u32 = 3;
 const REST: Duration = Duration::from_secs(5);
+
+tokio::task_local! {
+    /// What the task that runs here may still spend on waiting for the cache.
+    static LEFT: Cell<Duration>;
+}
 
 #[derive(Clone)]
 pub struct Cache {
@@ -67,6 +73,26 @@ impl Cache {
         })
     }
 
+    /// Everything that `task` asks of this cache takes the budget of one task, and no more: what is left unasked when it is spent
+    /// counts as unknown.
+    pub async fn within_budget<T>(&self, task: impl Future<Output = T>) -> T {
+        let budget = self.shared.as_ref().map_or(Duration::ZERO, |shared| shared.budget);
+        LEFT.scope(Cell::new(budget), task).await
+    }
+
+    /// What a script answers that Redis runs as one step: one round trip, whether Redis knew it before or not.
+    pub async fn run<T: redis::FromRedisValue>(
+        &self,
+        script: &str,
+        keys: &[&str],
+        arguments: &[&str],
+    ) -> Option<T> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
+        let shared = self.shared.as_ref()?;
+        shared.try_within(async |mut connection| command.query_async::<T>(&mut connection).await).await
+    }
+
     /// A value, if the cache has it and answers within half of its budget.
     pub async fn get(&self, key: &str) -> Option<Vec<u8>> {
         let shared = self.shared.as_ref()?;
@@ -98,11 +124,26 @@ impl Shared {
         if self.elapsed_ms() < self.rests_until.load(Ordering::Relaxed) {
             return None;
         }
+        let left = LEFT.try_with(Cell::get).unwrap_or(self.budget);
+        if left.is_zero() {
+            return None;
+        }
+        let began = Instant::now();
+        let answer = self.ask(call, left).await;
+        let _ = LEFT.try_with(|spent| spent.set(left.saturating_sub(began.elapsed())));
+        answer
+    }
+
+    async fn ask<T>(
+        &self,
+        call: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>,
+        left: Duration,
+    ) -> Option<T> {
         let attempt = async {
             let connection = self.connection.get_or_try_init(|| self.connect()).await?;
             call(connection.clone()).await
         };
-        match tokio::time::timeout(self.budget / 2, attempt).await {
+        match tokio::time::timeout((self.budget / 2).min(left), attempt).await {
             Ok(Ok(value)) => {
                 self.failures.store(0, Ordering::Relaxed);
                 Some(value)
@@ -152,5 +193,25 @@ mod tests {
             assert_eq!(cache.get("k").await, None);
         }
         assert!(resting.elapsed() < Duration::from_secs(1), "a resting cache is not asked");
+    }
+
+    #[tokio::test]
+    async fn a_task_waits_for_a_frozen_cache_no_longer_than_its_budget() {
+        // It takes connections and answers nothing.
+        let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}/", frozen.local_addr().unwrap());
+        let cache = Cache::new(&config::Cache { url, budget_ms: 1_000 }).unwrap();
+        let began = Instant::now();
+        let task = async {
+            for _ in 0..10 {
+                assert_eq!(cache.get("k").await, None);
+                cache.put("k", b"v", REST).await;
+                assert_eq!(cache.run::<i64>("return 1", &[], &[]).await, None);
+            }
+        };
+        cache.within_budget(task).await;
+        let took = began.elapsed();
+        // Without a budget it would be three times half of it until the cache is left alone.
+        assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(1_400), "{took:?}");
     }
 }

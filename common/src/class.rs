@@ -18,6 +18,9 @@ pub enum Class {
     Interrupted,
     /// Handed back without having been started; never counted.
     Returned,
+    /// The engine was not asked: it is left alone for a while, or as busy as its rate allows; never counted. See
+    /// [`crate::wire::Outcome::class`] for how it travels.
+    Parked,
     /// The input can never succeed.
     PermanentInput,
     /// The engine cannot work as configured (wrong key, no credit, missing program); the input is innocent.
@@ -29,13 +32,14 @@ pub enum Class {
 }
 
 impl Class {
-    pub const ALL: [Class; 10] = [
+    pub const ALL: [Class; 11] = [
         Class::Success,
         Class::Transient,
         Class::Throttled,
         Class::Timeout,
         Class::Interrupted,
         Class::Returned,
+        Class::Parked,
         Class::PermanentInput,
         Class::PermanentConfig,
         Class::Unsupported,
@@ -54,6 +58,7 @@ impl Class {
             Class::Timeout => "timeout",
             Class::Interrupted => "interrupted",
             Class::Returned => "returned",
+            Class::Parked => "parked",
             Class::PermanentInput => "permanent_input",
             Class::PermanentConfig => "permanent_config",
             Class::Unsupported => "unsupported",

@@ -6,6 +6,7 @@ mod engine;
 mod engines;
 mod fleet;
 mod rates;
+mod retries;
 
 use std::path::Path;
 
@@ -15,8 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use audio::{Audio, Pauses};
 pub use engine::{AudioFormat, Engine, EngineType, InputUnit};
 pub use engines::{Defaults, Engines};
-pub use fleet::{Blobs, Broker, Cache, Collector, Database, Policy, Producer, Telemetry, Worker};
+pub use fleet::{Blobs, Broker, Cache, Collector, Database, Producer, Telemetry, Worker};
 pub use rates::usual_rate;
+pub use retries::{Breaker, Policy, PolicyChanges};
 
 /// Everything a role can be told.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -73,6 +75,11 @@ impl Config {
         config.engines.add_built_in();
         config.check()?;
         Ok(config)
+    }
+
+    /// When the tasks of an engine are tried again.
+    pub fn policy_of(&self, engine: &str) -> Policy {
+        self.engines.get(engine).map_or(self.policy, |settings| settings.policy.of(&self.policy))
     }
 
     /// Bad combinations fail at start, with what to do about them.
@@ -182,6 +189,30 @@ mod tests {
         ])
         .unwrap_err();
         assert!(format!("{error:#}").contains("engines.noop.rates.en is 0"), "{error:#}");
+    }
+
+    #[test]
+    fn an_engine_may_have_a_policy_and_a_breaker_of_its_own() {
+        let config = from_env(&[
+            ("PODFLEET__POLICY__MAX_FAILURES", "7"),
+            ("PODFLEET__POLICY__CAP_MS", "9000"),
+            ("PODFLEET__ENGINES__ESPEAK__POLICY__MAX_FAILURES", "2"),
+            ("PODFLEET__ENGINES__ESPEAK__BREAKER__FAILURES", "0"),
+        ])
+        .unwrap();
+        let policy = |engine: &str| (config.policy_of(engine).max_failures, config.policy_of(engine).cap_ms);
+        assert_eq!(
+            (policy("espeak"), policy("extractive"), policy("gone")),
+            ((2, 9000), (7, 9000), (7, 9000))
+        );
+        assert_eq!(
+            config.engines.get("espeak").unwrap().breaker,
+            Breaker { failures: 0, ..Breaker::default() }
+        );
+        let error = from_env(&[("PODFLEET__ENGINES__ESPEAK__POLICY__COLOUR", "1")]).unwrap_err();
+        assert!(format!("{error:#}").contains("colour"), "{error:#}");
+        let error = from_env(&[("PODFLEET__ENGINES__ESPEAK__BREAKER__OPEN_MS", "40000")]).unwrap_err();
+        assert!(format!("{error:#}").contains("engines.espeak.breaker"), "{error:#}");
     }
 
     #[test]

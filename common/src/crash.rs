@@ -41,6 +41,22 @@ pub fn point(name: &'static str) {
 #[cfg(not(debug_assertions))]
 pub fn point(_name: &'static str) {}
 
+/// Aborts when the environment asks for it with `PODFLEET_CRASH_ON_TEXT`, and `text` contains what that says: an input that kills
+/// whoever works on it.
+#[cfg(debug_assertions)]
+pub fn on_text(text: &str) {
+    use std::sync::OnceLock;
+    static DEADLY: OnceLock<Option<String>> = OnceLock::new();
+    let deadly = DEADLY.get_or_init(|| std::env::var("PODFLEET_CRASH_ON_TEXT").ok());
+    if deadly.as_ref().is_some_and(|deadly| text.contains(deadly.as_str())) {
+        tracing::error!("aborting: the environment asked for it at this text");
+        std::process::abort();
+    }
+}
+
+#[cfg(not(debug_assertions))]
+pub fn on_text(_text: &str) {}
+
 // Mistakes that a process makes on purpose when `PODFLEET_DEFECT` names one of them, and that `loadtest chaos` must find. With any
 // of them the repairs that would hide it are off, too. Only in builds with debug assertions.
 

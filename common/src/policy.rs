@@ -51,7 +51,7 @@ pub enum Verdict {
 const INTERRUPTIONS_BEFORE_ALONE: u16 = 2;
 /// Alone, it may be interrupted this many more times: the third proves that it was the input.
 const INTERRUPTIONS_ALONE: u16 = 3;
-/// An engine that cannot work is asked again after this long; the input is innocent, so nothing is counted.
+/// An engine that cannot work is asked again after this long, or when it says; the input is innocent, so nothing is counted.
 const CONFIG_WAIT: Duration = Duration::from_secs(30);
 /// A ticket that was handed back unstarted is dispatched again after at most this long.
 const RETURNED_WAIT: Duration = Duration::from_millis(200);
@@ -87,7 +87,10 @@ pub fn decide(
             (!failed.alone || budgets.interruptions < limit)
                 .then(|| interrupted_wait(policy, budgets.interruptions, jitter))
         }
-        Class::PermanentConfig => Some(CONFIG_WAIT.mul_f64(1.0 + jitter)),
+        Class::PermanentConfig | Class::Parked => {
+            let longest = Duration::from_millis(policy.max_retry_after_ms);
+            Some(failed.retry_after.unwrap_or(CONFIG_WAIT).min(longest).mul_f64(1.0 + jitter))
+        }
         Class::Returned => Some(RETURNED_WAIT.mul_f64(jitter)),
         Class::Unsupported => Some(Duration::from_secs(1).mul_f64(1.0 + jitter)),
         Class::PermanentInput | Class::Expired | Class::Success => None,
@@ -223,7 +226,7 @@ mod tests {
 
     #[test]
     fn uncounted_classes_use_no_budget() {
-        for class in [Class::Returned, Class::Unsupported, Class::PermanentConfig] {
+        for class in [Class::Returned, Class::Unsupported, Class::PermanentConfig, Class::Parked] {
             let Verdict::Retry { budgets, alone, .. } = decide_now(failed(class), Budgets::default(), 0.3)
             else {
                 panic!("{class} died")
@@ -232,7 +235,44 @@ mod tests {
         }
     }
 
+    #[test]
+    fn parked_work_comes_again_when_it_was_told_to_and_not_all_at_once() {
+        let parked = Failed { retry_after: Some(Duration::from_secs(5)), ..failed(Class::Parked) };
+        assert_eq!(wait(decide_now(parked, Budgets::default(), 0.0)), Duration::from_secs(5));
+        assert_eq!(wait(decide_now(parked, Budgets::default(), 0.5)), Duration::from_millis(7_500));
+    }
+
     proptest! {
+        /// For any class, budgets, time and jitter: it ends by the deadline or by a budget, a budget counts its own class alone, and
+        /// no wait is longer than the longest that the policy knows.
+        #[test]
+        fn every_verdict_is_within_its_bounds(
+            class in proptest::sample::select(&Class::ALL[1..]),
+            (failures, throttles, interruptions) in (0u16..200, 0u16..200, 0u16..200),
+            asked in proptest::option::of(0u64..100_000),
+            (alone, jitter, left) in (any::<bool>(), 0.0..1.0f64, 0u64..100_000),
+        ) {
+            let policy = Policy::default();
+            let now = Timestamp::UNIX_EPOCH;
+            let (deadline, retry_after) = (now + Duration::from_secs(left), asked.map(Duration::from_secs));
+            let before = Budgets { failures, throttles, interruptions };
+            let verdict = decide(&policy, Failed { retry_after, alone, ..Failed::new(class) }, before, now, deadline, jitter);
+            let (Verdict::Retry { budgets, .. } | Verdict::Dead { budgets }) = verdict;
+            let used = |count: u16, classes: &[Class]| count + u16::from(classes.contains(&class));
+            prop_assert_eq!(budgets, Budgets {
+                failures: used(failures, &[Class::Transient, Class::Timeout]),
+                throttles: used(throttles, &[Class::Throttled]),
+                interruptions: used(interruptions, &[Class::Interrupted]),
+            });
+            if let Verdict::Retry { run_at, alone, .. } = verdict {
+                prop_assert!(run_at >= now && run_at < deadline);
+                let longest = policy.max_retry_after_ms * 2 + policy.cap_ms * 5;
+                prop_assert!(run_at <= now + Duration::from_millis(longest));
+                prop_assert_eq!(alone, budgets.interruptions >= INTERRUPTIONS_BEFORE_ALONE);
+                prop_assert!(class != Class::PermanentInput && class != Class::Expired);
+            }
+        }
+
         #[test]
         fn failures_end_within_their_budget_and_waits_within_their_cap(
             jitters in proptest::collection::vec(0.0..1.0f64, 5),

@@ -59,6 +59,7 @@ impl Outgoing {
             committed_turns: 0,
             written: Vec::new(),
             failures: 0,
+            workers: 0,
             traceparent: task.traceparent.clone(),
             input: Input::Inline(task.input.clone()),
         };
@@ -346,6 +347,7 @@ mod tests {
             committed_turns: 0,
             written: Vec::new(),
             failures: 0,
+            workers: 0,
             traceparent: None,
             input: Input::Blob("k".into()),
         };

@@ -51,6 +51,9 @@ pub struct Ticket {
     /// Attempts that definitely failed: the provider's idempotency key changes with it, and with nothing else.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: i32,
+    /// Workers that have the engine, as far as the dispatcher knows: they share its rate while Redis does not answer. 0: unknown.
+    #[serde(default, skip_serializing_if = "is_nought")]
+    pub workers: u32,
     /// W3C trace context of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -63,6 +66,10 @@ pub struct Said {
     /// The speaker's name.
     pub speaker: String,
     pub text: String,
+}
+
+fn is_nought(number: &u32) -> bool {
+    *number == 0
 }
 
 fn is_zero(number: &i32) -> bool {
@@ -113,6 +120,15 @@ pub struct Outcome {
     pub error: Option<ErrorReport>,
 }
 
+impl Outcome {
+    /// The class that counts. Collectors of earlier builds know no parked work: to them it is an engine that cannot work, which
+    /// they do not count either.
+    pub fn class(&self) -> Class {
+        let parked = self.error.as_ref().is_some_and(|error| error.parked);
+        if parked && self.class == Class::PermanentConfig { Class::Parked } else { self.class }
+    }
+}
+
 /// Why an attempt failed: the plain sentence first, then the chain of causes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReport {
@@ -130,6 +146,9 @@ pub struct ErrorReport {
     /// Parts of the result were sent before it failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub advanced: bool,
+    /// The engine was not asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parked: bool,
 }
 
 impl ErrorReport {
@@ -236,6 +255,19 @@ mod tests {
         let body = serde_json::to_vec(&vec![pulse, serde_json::json!({"podcast": 7})]).unwrap();
         let decoded = decode::<Hint>(&body).unwrap();
         assert_eq!((decoded.items.len(), decoded.unreadable.len()), (1, 1));
+    }
+
+    #[test]
+    fn parked_work_is_an_engine_that_cannot_work_to_older_collectors() {
+        let outcome = serde_json::json!({
+            "v": 1, "podcast": Uuid::nil(), "task": Uuid::nil(), "tenant": "t", "kind": "tts", "attempt": 1, "generation": 1,
+            "input_hash": "h", "class": "permanent_config", "final": true, "worker": "w", "started_at": "2026-01-01T00:00:00Z",
+            "finished_at": "2026-01-01T00:00:00Z", "error": {"message": "left alone", "retry_after_ms": 5000, "parked": true}
+        });
+        let mut outcome: Outcome = serde_json::from_value(outcome).unwrap();
+        assert_eq!((outcome.class, outcome.class()), (Class::PermanentConfig, Class::Parked));
+        outcome.error = None;
+        assert_eq!(outcome.class(), Class::PermanentConfig);
     }
 
     #[test]

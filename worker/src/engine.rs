@@ -1,25 +1,33 @@
 //! Engines: the programs and servers that write and speak. An engine is one file here and one line in [`build`].
 
+mod breaker;
 mod call;
 pub mod espeak;
 pub mod extractive;
+mod health;
 pub mod openai_chat;
 mod openai_http;
 pub mod openai_speech;
 pub mod pace;
+mod rate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use common::cache::Cache;
 use common::class::Class;
 use common::config::{Config, Engine, EngineType};
+use common::wire::Ticket;
 use common::work::{Kind, OutlineInput, OutlineResult, ScriptInput, ScriptPart, SpeechInput};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::call::{Bill, Call, Draft};
+use self::health::{Admission, Health};
+use self::rate::Rate;
 use crate::failure::Failure;
 
 /// A recording as the engine answered it: any container, any rate; it is sniffed, decoded and measured, never believed.
@@ -89,14 +97,16 @@ pub enum Built {
 }
 
 /// Every engine that podfleet has. Fails with what to do about it when the engine cannot work on this machine.
-pub fn build(name: &str, settings: &Engine) -> anyhow::Result<Built> {
+fn build(name: &str, settings: &Engine, rate: &Arc<Rate>) -> anyhow::Result<Built> {
     Ok(match settings.r#type {
         EngineType::Extractive => Built::Writing(Arc::new(extractive::Extractive::new())),
         EngineType::Espeak => Built::Speech(Arc::new(espeak::Espeak::find(settings)?)),
         EngineType::OpenAi if settings.kinds.contains(&Kind::Tts) => {
-            Built::Speech(Arc::new(openai_speech::OpenAiSpeech::new(name, settings)?))
+            Built::Speech(Arc::new(openai_speech::OpenAiSpeech::new(name, settings)?.sharing(rate.clone())))
         }
-        EngineType::OpenAi => Built::Writing(Arc::new(openai_chat::OpenAiChat::new(name, settings)?)),
+        EngineType::OpenAi => {
+            Built::Writing(Arc::new(openai_chat::OpenAiChat::new(name, settings)?.sharing(rate.clone())))
+        }
         EngineType::Noop => Built::Noop,
     })
 }
@@ -107,12 +117,35 @@ pub(crate) struct Engines(BTreeMap<String, Limited>);
 struct Limited {
     engine: Built,
     calls: Arc<Semaphore>,
+    rate: Arc<Rate>,
+    health: Arc<Health>,
+}
+
+/// A permit to call an engine once. Whoever has it tells with [`Permit::settle`] how that went.
+pub(crate) struct Permit {
+    call: Option<OwnedSemaphorePermit>,
+    health: Arc<Health>,
+    admission: Admission,
+}
+
+impl Permit {
+    /// The engine is not needed any more: another task may call it.
+    pub(crate) fn free(&mut self) {
+        self.call = None;
+    }
+
+    /// Tells the fleet what the result says of the engine.
+    pub(crate) async fn settle<T>(mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        self.free();
+        self.health.settle(self.admission, &result).await;
+        result
+    }
 }
 
 impl Engines {
     /// Builds what the kinds of this worker need; who plans episodes also hears how fast the default voices speak. An engine
     /// that nobody asked for by default may be missing here.
-    pub(crate) fn build(config: &Config, kinds: &[Kind]) -> anyhow::Result<Engines> {
+    pub(crate) fn build(config: &Config, kinds: &[Kind], cache: &Cache) -> anyhow::Result<Engines> {
         let mut engines = BTreeMap::new();
         for (name, settings) in config.engines.iter() {
             let heard = kinds.contains(&Kind::Outline) && config.defaults.tts == name;
@@ -120,10 +153,13 @@ impl Engines {
                 continue;
             }
             let wanted = kinds.iter().any(|kind| config.defaults.engine(*kind) == name);
-            match build(name, settings) {
+            let rate = Arc::new(Rate::new(name, settings, Some(cache.clone())));
+            match build(name, settings, &rate) {
                 Ok(engine) => {
                     let calls = Arc::new(Semaphore::new(usize::from(settings.concurrency)));
-                    engines.insert(name.to_owned(), Limited { engine, calls });
+                    let longest = Duration::from_millis(config.policy_of(name).max_retry_after_ms);
+                    let health = Arc::new(Health::new(name, settings, longest, cache));
+                    engines.insert(name.to_owned(), Limited { engine, calls, rate, health });
                 }
                 Err(error) if wanted => return Err(error),
                 Err(error) => {
@@ -169,14 +205,24 @@ impl Engines {
         Ok(())
     }
 
-    /// The engine, with a permit to call it once.
-    pub(crate) async fn acquire(&self, name: &str) -> Result<(Built, OwnedSemaphorePermit), Failure> {
+    /// What a ticket tells of the fleet.
+    pub(crate) fn heard(&self, ticket: &Ticket) {
+        if let Some(limited) = self.0.get(&ticket.engine).filter(|_| ticket.workers > 0) {
+            limited.rate.shared_by(ticket.workers);
+        }
+    }
+
+    /// The engine, with a permit to call it once; a parked failure while it is left alone.
+    pub(crate) async fn acquire(&self, name: &str, ticket: &Ticket) -> Result<(Built, Permit), Failure> {
         let Some(limited) = self.0.get(name) else {
             return Err(Failure::new(Class::Unsupported, format!("this worker has no engine \"{name}\"")));
         };
-        match limited.calls.clone().acquire_owned().await {
-            Ok(permit) => Ok((limited.engine.clone(), permit)),
-            Err(closed) => Err(Failure::transient("the engine is being shut down").because(closed)),
-        }
+        let call = limited.calls.clone().acquire_owned().await;
+        let call =
+            call.map_err(|closed| Failure::transient("the engine is being shut down").because(closed))?;
+        // Only now: it may have begun to fail while this task waited for its turn.
+        let admission = limited.health.admit(ticket).await?;
+        let permit = Permit { call: Some(call), health: limited.health.clone(), admission };
+        Ok((limited.engine.clone(), permit))
     }
 }

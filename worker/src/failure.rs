@@ -48,6 +48,11 @@ impl Failure {
         Failure::new(Class::PermanentConfig, message)
     }
 
+    /// Not asked now; `wait` is the time until it may be.
+    pub fn parked(message: impl Into<String>, wait: Duration) -> Failure {
+        Failure { retry_after: Some(wait), ..Failure::new(Class::Parked, message) }
+    }
+
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
         self.cause = Some(cause.into());

@@ -89,7 +89,8 @@ fn prepare(config: Arc<Config>, options: Options) -> anyhow::Result<Env> {
     let cache = Cache::new(&config.cache)?;
     Ok(Env {
         id: process::identity("worker"),
-        engines: Engines::build(&config, &kinds).context("an engine of this worker cannot be used")?,
+        engines: Engines::build(&config, &kinds, &cache)
+            .context("an engine of this worker cannot be used")?,
         blobs: Blobs::open(&config.blobs)?,
         measured: Measured::new(cache.clone()),
         cache,

@@ -29,7 +29,8 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
     let started = Instant::now();
     let bill = Bill::default();
     let parts = Parts { env, ticket, emitter, started_at, next: AtomicI32::new(ticket.committed_parts) };
-    let result = attempt(env, ticket, &bill, &parts).await;
+    env.engines.heard(ticket);
+    let result = env.cache.within_budget(attempt(env, ticket, &bill, &parts)).await;
     let class = match &result {
         Ok(_) => Class::Success,
         Err(failure) => failure.class,
@@ -54,10 +55,14 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
             }
         }
         Err(failure) => {
-            tracing::warn!(
-                podcast.id = %ticket.podcast, task.id = %ticket.task, task.kind = %ticket.kind, attempt = ticket.attempt,
-                class = %failure.class, error = failure.message, "a task failed"
-            );
+            if failure.class == Class::Parked {
+                tracing::debug!(task.id = %ticket.task, error = failure.message, "a task was parked");
+            } else {
+                tracing::warn!(
+                    podcast.id = %ticket.podcast, task.id = %ticket.task, task.kind = %ticket.kind, attempt = ticket.attempt,
+                    class = %failure.class, error = failure.message, "a task failed"
+                );
+            }
             let mut outcome = failed(env, ticket, started_at, &failure);
             outcome.part = parts.next.load(Ordering::Relaxed);
             if let Some(error) = &mut outcome.error {
@@ -186,7 +191,9 @@ fn blank(env: &Env, ticket: &Ticket, class: Class, started_at: Timestamp) -> Out
 }
 
 fn failed(env: &Env, ticket: &Ticket, started_at: Timestamp, failure: &Failure) -> Outcome {
-    let mut outcome = blank(env, ticket, failure.class, started_at);
+    let parked = failure.class == Class::Parked;
+    let class = if parked { Class::PermanentConfig } else { failure.class };
+    let mut outcome = blank(env, ticket, class, started_at);
     outcome.error = Some(ErrorReport {
         message: shorten(&failure.message),
         chain: chain(failure),
@@ -194,6 +201,7 @@ fn failed(env: &Env, ticket: &Ticket, started_at: Timestamp, failure: &Failure) 
         missing_segments: failure.missing_segments.clone(),
         wrong_answer: failure.wrong_answer,
         advanced: false,
+        parked,
     });
     outcome
 }

@@ -131,11 +131,15 @@ impl<'a> Chain<'a> {
                 | Class::Timeout
                 | Class::Throttled
                 | Class::PermanentConfig
+                | Class::Parked
                 | Class::Unsupported
         );
         match &mut self.first {
             None if elsewhere => {
-                tracing::info!(engine = name, class = %failure.class, error = %failure, "an engine failed; its fallbacks are next");
+                // A parked task is told of when its engine opens.
+                if failure.class != Class::Parked {
+                    tracing::info!(engine = name, class = %failure.class, error = %failure, "an engine failed; its fallbacks are next");
+                }
                 self.first = Some(failure);
             }
             None => return Err(failure),

@@ -140,6 +140,8 @@ impl World {
             ("ENGINES__TONES__MODEL", "tones"),
             ("ENGINES__TONES__TIMEOUT_MS", "4000"),
             ("ENGINES__TONES__EXPECTED_MS", "100"),
+            ("ENGINES__TONES__BREAKER__OPEN_MS", "500"),
+            ("ENGINES__TONES__BREAKER__OPEN_CAP_MS", "3000"),
             ("DEFAULTS__TTS", "tones"),
         ]
         .iter()

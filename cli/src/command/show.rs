@@ -106,6 +106,9 @@ fn trouble(task: &Trouble) -> String {
         place.push_str(&format!(", segment {}", task.segment + 1));
     }
     let why = task.message.as_deref().or(task.class.as_deref()).unwrap_or("no reason was given");
+    if task.class.as_deref() == Some("parked") {
+        return format!("  {}{place} waits: {why}", task.kind);
+    }
     // While a ticket is out, the current attempt is under way: the one before is what failed.
     let failed = if task.state == "dispatched" { task.attempt - 1 } else { task.attempt };
     let class = task.class.as_deref().map(|class| format!(" ({class})")).unwrap_or_default();
@@ -166,6 +169,24 @@ mod tests {
             "troubles": [{ "kind": "tts", "chapter": 0, "segment": 0, "state": "dispatched", "attempt": 3, "message": "no answer" }]
         }));
         assert!(text.contains("attempt 2 failed: no answer; attempt 3 is under way"), "{text}");
+    }
+
+    #[test]
+    fn what_is_parked_did_not_fail() {
+        let text = shown(json!({
+            "troubles": [{
+                "kind": "tts", "chapter": 0, "segment": 0, "state": "scheduled", "attempt": 3, "class": "parked",
+                "message": "engine tones has been left alone since 2026-01-01T00:00:30Z: engine tones answered 401: the key is wrong",
+                "next_attempt_at": "2026-01-01T00:01:20Z"
+            }]
+        }));
+        assert!(
+            text.contains(
+                "tts, chapter 1, segment 1 waits: engine tones has been left alone since 2026-01-01T00:00:30Z: engine tones \
+                 answered 401: the key is wrong; next attempt in 20 s"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

@@ -262,6 +262,11 @@ impl Fleet {
         self.roles.iter_mut().find(|role| role.name.starts_with(name)).unwrap_or_else(|| panic!("no {name}"))
     }
 
+    /// The Redis of this fleet alone.
+    pub(crate) fn redis(&mut self) -> &mut Redis {
+        self.redis.as_mut().expect("a fleet on shared servers has its own Redis")
+    }
+
     pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
         &self.environment
     }

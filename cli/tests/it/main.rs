@@ -8,6 +8,7 @@ mod access;
 mod asking;
 mod audio;
 mod bad_input;
+mod breaker;
 mod chaos;
 mod claims;
 mod faults;
@@ -78,6 +79,25 @@ const TESTS: &[(&str, Test)] = &[
     ("faults::a_deleted_lane_comes_back", |s| Box::pin(faults::a_deleted_lane_comes_back(s))),
     ("faults::throttled_speech_is_retried_and_paid_once", |s| {
         Box::pin(faults::throttled_speech_is_retried_and_paid_once(s))
+    }),
+    ("breaker::an_engine_with_a_wrong_key_parks_work_and_kills_none", |s| {
+        Box::pin(breaker::an_engine_with_a_wrong_key_parks_work_and_kills_none(s))
+    }),
+    ("breaker::throttling_slows_the_whole_fleet_down", |s| {
+        Box::pin(breaker::throttling_slows_the_whole_fleet_down(s))
+    }),
+    ("breaker::a_text_that_always_fails_stops_nobody_else", |s| {
+        Box::pin(breaker::a_text_that_always_fails_stops_nobody_else(s))
+    }),
+    ("breaker::an_engine_that_is_left_alone_is_replaced_by_its_fallback", |s| {
+        Box::pin(breaker::an_engine_that_is_left_alone_is_replaced_by_its_fallback(s))
+    }),
+    ("breaker::a_rate_holds_for_the_whole_fleet", |s| Box::pin(breaker::a_rate_holds_for_the_whole_fleet(s))),
+    ("breaker::without_redis_everything_ends_the_same", |s| {
+        Box::pin(breaker::without_redis_everything_ends_the_same(s))
+    }),
+    ("breaker::an_input_that_kills_its_worker_is_caught", |s| {
+        Box::pin(breaker::an_input_that_kills_its_worker_is_caught(s))
     }),
     ("writer::six_texts_last_as_long_as_asked_for", |s| {
         Box::pin(writer::six_texts_last_as_long_as_asked_for(s))

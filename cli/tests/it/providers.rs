@@ -38,6 +38,8 @@ fn setup(provider: &Provider) -> Setup {
         .with("ENGINES__TONES__FIRST_BYTE_TIMEOUT_MS", FIRST_BYTE_TIMEOUT_MS)
         .with("ENGINES__TONES__IDLE_TIMEOUT_MS", IDLE_TIMEOUT_MS)
         .with("ENGINES__TONES__CONCURRENCY", 64)
+        // Each row is for itself, though all of them use one engine at the same time.
+        .with("ENGINES__TONES__BREAKER__FAILURES", 0)
         .with("WORKER__CONCURRENCY", 64)
         .with("POLICY__BASE_MS", hurried().base_ms)
         .with("POLICY__MAX_FAILURES", hurried().max_failures)
@@ -79,6 +81,7 @@ pub(crate) async fn the_tables_for_writing_are_true(servers: &Arc<Servers>) -> a
         .with("ENGINES__WRITER__FIRST_BYTE_TIMEOUT_MS", FIRST_BYTE_TIMEOUT_MS)
         .with("ENGINES__WRITER__IDLE_TIMEOUT_MS", IDLE_TIMEOUT_MS)
         .with("ENGINES__WRITER__CONCURRENCY", 64)
+        .with("ENGINES__WRITER__BREAKER__FAILURES", 0)
         .with("DEFAULTS__OUTLINE", "writer")
         .with("DEFAULTS__SCRIPT", "writer");
     let mut fleet = Fleet::start(servers, "providers-writing", setup).await?;

@@ -170,7 +170,7 @@ impl World {
 
     /// Applies a batch and inserts what follows, as the commit does.
     fn apply(&mut self, batch: &[Outcome]) -> Changes {
-        let changes = apply(&mut self.rows, batch, &Policy::default(), Timestamp::now(), || 0.5);
+        let changes = apply(&mut self.rows, batch, &|_| Policy::default(), Timestamp::now(), || 0.5);
         for chapter in &changes.chapters {
             let row = Chapter {
                 podcast_id: chapter.podcast_id,
@@ -427,6 +427,20 @@ fn a_failure_that_leaves_no_time_for_another_attempt_is_the_deadlines() {
     assert_eq!(world.apply(&[late]).dead[0].class, Class::Expired);
     let failure = world.podcast().failure.clone().unwrap();
     assert!(failure.error.message.contains("deadline") && failure.error.message.contains("no answer"));
+}
+
+#[test]
+fn parked_work_is_no_attempt_and_costs_no_budget() {
+    let mut world = World::new();
+    let mut outcome = world.outcome(Kind::Outline, 0, 0, Class::PermanentConfig);
+    outcome.error =
+        Some(ErrorReport { retry_after_ms: Some(5_000), parked: true, ..report("left alone".into()) });
+    let changes = world.apply(&[outcome]);
+    assert!(changes.attempts.is_empty());
+    assert_eq!(changes.moved[0].budgets, Budgets::default());
+    assert_eq!((changes.moved[0].state, changes.moved[0].class), (State::Scheduled, Some(Class::Parked)));
+    let wait = changes.moved[0].run_at.unwrap().duration_since(Timestamp::now()).as_secs_f64();
+    assert!((7.0..=7.5).contains(&wait), "{wait}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::rates;
+use super::retries::{Breaker, PolicyChanges};
 use crate::work::{Format, Kind};
 
 /// Which program or wire format an engine is.
@@ -114,10 +115,10 @@ pub struct Engine {
     /// `…__EXPECTED_MS`: what one task usually takes; tickets under 50 ms together share a message. Default 1000.
     #[serde(default = "second")]
     pub expected_ms: u32,
-    /// `…__REQUESTS_PER_MINUTE`: of one worker process. Default 0: as many as `concurrency` allows.
+    /// `…__REQUESTS_PER_MINUTE`: of the whole fleet. Default 0: as many as `concurrency` allows.
     #[serde(default)]
     pub requests_per_minute: u32,
-    /// `…__UNITS_PER_MINUTE`: tokens (writing) or input units (speech) of one worker process. Default 0: no limit.
+    /// `…__UNITS_PER_MINUTE`: tokens (writing) or input units (speech) of the whole fleet. Default 0: no limit.
     #[serde(default)]
     pub units_per_minute: u32,
     /// `…__MAX_INPUT`: the most that a speech server takes at once, in `input_unit`; longer segments are spoken in pieces. Default
@@ -162,6 +163,12 @@ pub struct Engine {
     /// sound the same are fallbacks.
     #[serde(default)]
     pub fallback_changes_voice: bool,
+    /// `…__POLICY__…`: when its tasks are tried again, where that is not as in `[policy]`.
+    #[serde(default)]
+    pub policy: PolicyChanges,
+    /// `…__BREAKER__…`: when it is left alone.
+    #[serde(default)]
+    pub breaker: Breaker,
 }
 
 impl Engine {
@@ -199,6 +206,8 @@ impl Engine {
             price_output: 0.0,
             fallback: Vec::new(),
             fallback_changes_voice: false,
+            policy: PolicyChanges::default(),
+            breaker: Breaker::default(),
         }
     }
 

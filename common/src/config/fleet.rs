@@ -80,24 +80,6 @@ pub struct Collector {
     pub health_bind: String,
 }
 
-/// `[policy]`: when a failed attempt is tried again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Policy {
-    /// `PODFLEET__POLICY__MAX_FAILURES`: transient failures and timeouts of one task. Default 5.
-    pub max_failures: u16,
-    /// `PODFLEET__POLICY__MAX_THROTTLES`: times an engine may ask one task to wait. Default 50.
-    pub max_throttles: u16,
-    /// `PODFLEET__POLICY__BASE_MS`: first backoff; doubles with each failure. Default 1000.
-    pub base_ms: u64,
-    /// `PODFLEET__POLICY__CAP_MS`: longest backoff. Default 300000.
-    pub cap_ms: u64,
-    /// `PODFLEET__POLICY__MAX_RETRY_AFTER_MS`: longest wait that an engine may ask for. Default 600000.
-    pub max_retry_after_ms: u64,
-    /// `PODFLEET__POLICY__INTERRUPTED_MS`: shortest first wait after an interruption; up to five times that. Default 2000.
-    pub interrupted_ms: u64,
-}
-
 /// `[telemetry]`: logs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -157,19 +139,6 @@ impl Default for Worker {
 impl Default for Collector {
     fn default() -> Self {
         Collector { partitions: 1, single_active: true, mixers: 2, health_bind: "127.0.0.1:0".into() }
-    }
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Policy {
-            max_failures: 5,
-            max_throttles: 50,
-            base_ms: 1_000,
-            cap_ms: 300_000,
-            max_retry_after_ms: 600_000,
-            interrupted_ms: 2_000,
-        }
     }
 }
 

@@ -13,6 +13,7 @@ mod request;
 mod script;
 mod turns;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::config::Engine;
@@ -27,6 +28,7 @@ use self::prompt::Prompt;
 use super::openai_http::answer as refusals;
 use super::openai_http::pool::Quirks;
 use super::openai_http::{Client, Question, Refused, Reply};
+use super::rate::Rate;
 use super::{Call, WritingEngine};
 use crate::failure::Failure;
 use crate::text::Weight;
@@ -128,6 +130,11 @@ impl OpenAiChat {
         })
     }
 
+    /// Its rate counts what other workers take, too.
+    pub(super) fn sharing(self, rate: Arc<Rate>) -> OpenAiChat {
+        OpenAiChat { client: self.client.sharing(rate), ..self }
+    }
+
     /// Tokens of a model's context that its answer does not take.
     fn room(&self) -> usize {
         self.settings.context_tokens.saturating_sub(self.settings.max_output_tokens) as usize
@@ -172,7 +179,7 @@ impl OpenAiChat {
             };
             let mut heard = Heard::default();
             let ended = self.listen(&mut reply, reader, &mut heard, &payload).await;
-            self.charge(prompt, &question, &heard, call);
+            self.charge(prompt, &question, &heard, call).await;
             match ended {
                 Ok(ended) => {
                     steps.learned(&reply.lease, used, Instant::now());
@@ -243,7 +250,7 @@ impl OpenAiChat {
     }
 
     /// By the server's own count, or estimated when an answer broke off before it.
-    fn charge(&self, prompt: &Prompt, question: &Question<'_>, heard: &Heard, call: &Call) {
+    async fn charge(&self, prompt: &Prompt, question: &Question<'_>, heard: &Heard, call: &Call) {
         let estimate = || Usage { prompt: prompt.tokens(), completion: heard.content as u64, cached: 0 };
         let usage = heard.usage.filter(|usage| usage.prompt + usage.completion > 0);
         if usage.is_none() && heard.content == 0 {
@@ -252,7 +259,7 @@ impl OpenAiChat {
         let usage = usage.unwrap_or_else(estimate);
         let units = usage.prompt.saturating_add(usage.completion);
         call.bill.add(units, self.settings.cost_micros(usage.prompt, usage.cached, usage.completion));
-        self.client.correct(question, units);
+        self.client.correct(question, units).await;
         for (kind, count) in
             [("prompt", usage.prompt), ("completion", usage.completion), ("cached", usage.cached)]
         {

@@ -3,22 +3,21 @@
 //! quoted without what was sent.
 
 pub(super) mod answer;
-pub(super) mod limiter;
 pub(super) mod pool;
 mod reply;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use common::class::Class;
 use common::config::Engine;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderValue, InvalidHeaderValue};
 use serde_json::Value;
 
-use self::limiter::Limiter;
 use self::pool::{Lease, Pool, Quirks};
 pub(super) use self::reply::Reply;
+use super::rate::Rate;
 use crate::failure::Failure;
 
 /// What is read of an answer that is an error.
@@ -27,7 +26,7 @@ const MAX_ERROR: u64 = 64 * 1024;
 const MAX_LIST: u64 = 1024 * 1024;
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call waits for the engine's rate this long with its permit, which keeps others from coming; longer, and the ticket waits
-/// instead, which is counted.
+/// instead.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A quotation that shares this many characters with what was sent repeats it.
 const ECHO_CHARS: usize = 24;
@@ -38,8 +37,7 @@ pub(super) struct Client {
     key: Option<String>,
     pool: Pool,
     http: reqwest::Client,
-    requests: Limiter,
-    units: Limiter,
+    rate: Arc<Rate>,
     first_byte: Duration,
     idle: Duration,
     total: Duration,
@@ -96,12 +94,16 @@ impl Client {
             key,
             pool: Pool::new(bases),
             http,
-            requests: Limiter::new(settings.requests_per_minute),
-            units: Limiter::new(settings.units_per_minute),
+            rate: Arc::new(Rate::new(name, settings, None)),
             first_byte: settings.first_byte_timeout(),
             idle: Duration::from_millis(settings.idle_timeout_ms),
             total,
         })
+    }
+
+    /// The rate counts what other workers take, too.
+    pub(super) fn sharing(self, rate: Arc<Rate>) -> Client {
+        Client { rate, ..self }
     }
 
     /// Asks one server after another until one is connected, and gives its answer if its status is 2xx.
@@ -133,23 +135,17 @@ impl Client {
     }
 
     /// What `question` was expected to use turned out as `used`.
-    pub(super) fn correct(&self, question: &Question<'_>, used: u64) {
-        self.units.correct(question.units, used);
+    pub(super) async fn correct(&self, question: &Question<'_>, used: u64) {
+        self.rate.correct(question.units, used).await;
     }
 
     async fn wait_for_room(&self, question: &Question<'_>) -> Result<(), Failure> {
-        let now = Instant::now();
         let most = LONGEST_WAIT.min(question.time_left / 2);
-        let full = |wait: Duration| {
+        let wait = self.rate.take(question.units, most).await.map_err(|wait| {
             let message = format!("engine {} is asked as often as its rate allows", self.name);
-            Failure { retry_after: Some(wait), ..Failure::new(Class::Throttled, message) }
-        };
-        let first = self.requests.take(1, now, most).map_err(full)?;
-        let second = self.units.take(question.units, now, most).map_err(|wait| {
-            self.requests.correct(1, 0);
-            full(wait)
+            Failure::parked(message, wait)
         })?;
-        tokio::time::sleep(first.max(second)).await;
+        tokio::time::sleep(wait).await;
         Ok(())
     }
 

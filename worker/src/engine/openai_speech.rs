@@ -1,5 +1,7 @@
 //! Any server that speaks OpenAI's `POST /v1/audio/speech`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use common::config::{AudioFormat, Engine, InputUnit};
 use common::work::SpeechInput;
@@ -8,6 +10,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::openai_http::{Client, Question, answer};
+use super::rate::Rate;
 use super::{Call, Recording, SpeechEngine};
 use crate::failure::Failure;
 use crate::text::{Weight, normalise, pieces};
@@ -32,6 +35,11 @@ impl OpenAiSpeech {
     /// `name` is the engine's in the configuration: failures begin with it.
     pub fn new(name: &str, settings: &Engine) -> anyhow::Result<OpenAiSpeech> {
         Ok(OpenAiSpeech { client: Client::new(name, settings)?, settings: settings.clone() })
+    }
+
+    /// Its rate counts what other workers take, too.
+    pub(super) fn sharing(self, rate: Arc<Rate>) -> OpenAiSpeech {
+        OpenAiSpeech { client: self.client.sharing(rate), ..self }
     }
 
     fn body(&self, input: &SpeechInput) -> Value {

@@ -37,7 +37,7 @@ pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done,
     let mut chain = Chain::of(env, ticket);
     let mut outline = loop {
         let (name, call) = chain.next(call)?;
-        match plan(env, name, &input, &pace, source.as_deref(), &call).await {
+        match plan(env, ticket, name, &input, &pace, source.as_deref(), &call).await {
             Ok(outline) => break outline,
             Err(failure) => chain.failed(name, failure)?,
         }
@@ -56,6 +56,7 @@ pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done,
 
 async fn plan(
     env: &Env,
+    ticket: &Ticket,
     name: &str,
     input: &OutlineInput,
     pace: &Pace,
@@ -69,11 +70,12 @@ async fn plan(
     {
         input.brief.pace.per_minute = per_minute;
     }
-    let (engine, _permit) = env.engines.acquire(name).await?;
-    let Built::Writing(engine) = engine else {
-        return Err(Failure::permanent_config(format!("the engine \"{name}\" cannot write")));
+    let (engine, permit) = env.engines.acquire(name, ticket).await?;
+    let outline = match engine {
+        Built::Writing(engine) => engine.outline(&input, source, call).await,
+        _ => Err(Failure::permanent_config(format!("the engine \"{name}\" cannot write"))),
     };
-    engine.outline(&input, source, call).await
+    permit.settle(outline).await
 }
 
 fn is(env: &Env, engine: &str, r#type: EngineType) -> bool {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::Env;
 use crate::engine::pace::Pace;
-use crate::engine::{Built, Call, Draft};
+use crate::engine::{Built, Call, Draft, WritingEngine};
 use crate::failure::Failure;
 
 /// About as much as one part holds.
@@ -98,10 +98,22 @@ async fn write(
     source: Option<&str>,
     call: &Call,
 ) -> Result<Written, Failure> {
-    let (engine, _permit) = env.engines.acquire(name).await?;
-    let Built::Writing(engine) = engine else {
-        return Err(Failure::permanent_config(format!("the engine \"{name}\" cannot write")));
+    let (engine, permit) = env.engines.acquire(name, ticket).await?;
+    let written = match engine {
+        Built::Writing(engine) => write_with(&*engine, ticket, name, input, source, call).await,
+        _ => Err(Failure::permanent_config(format!("the engine \"{name}\" cannot write"))),
     };
+    permit.settle(written).await
+}
+
+async fn write_with(
+    engine: &dyn WritingEngine,
+    ticket: &Ticket,
+    name: &str,
+    input: &ScriptInput,
+    source: Option<&str>,
+    call: &Call,
+) -> Result<Written, Failure> {
     let begun = !call.draft.written().is_empty() || !call.draft.given().is_empty();
     // An engine that always writes the same goes on after its own turns only.
     if begun && !engine.goes_on() && name != ticket.engine {

@@ -31,23 +31,36 @@ pub(super) async fn speak(
     call: &Call,
 ) -> Result<Spoken, Failure> {
     let voice = voice(&env.config.engines, &ticket.engine, name, &input.voice)?;
-    let (engine, permit) = env.engines.acquire(name).await?;
-    let Built::Speech(engine) = engine else {
-        return Err(Failure::permanent_config(format!("the engine \"{name}\" cannot speak")));
-    };
+    let (engine, mut permit) = env.engines.acquire(name, ticket).await?;
     let asked = SpeechInput { voice: voice.name.clone(), ..input.clone() };
-    let recordings = record(env, name, &*engine, &asked, call).await?;
-    drop(permit);
-    let settings = env.config.audio.clone();
-    let prepared = tokio::task::spawn_blocking(move || segment::prepare_joined(&recordings, &settings))
-        .await
-        .map_err(|error| Failure::transient("decoding the recording panicked").because(error))?
-        .map_err(|rejected| Failure::new(rejected.class(), format!("engine {name}: {rejected}")))?;
+    let recordings = match engine {
+        Built::Speech(engine) => record(env, name, &*engine, &asked, call).await,
+        _ => Err(Failure::permanent_config(format!("the engine \"{name}\" cannot speak"))),
+    };
+    permit.free();
+    // What cannot be used as a recording is the engine's failure, too.
+    let prepared = match recordings {
+        Ok(recordings) => prepare(env, name, recordings).await,
+        Err(failure) => Err(failure),
+    };
+    let prepared = permit.settle(prepared).await?;
     Ok(Spoken {
         prepared,
         voice: VoiceName::new(&env.config, name, &voice.name, &input.language),
         other_voice: voice.changed.then(|| format!("{name} {}", voice.name)),
     })
+}
+
+async fn prepare(
+    env: &Env,
+    name: &str,
+    recordings: Vec<(Bytes, String)>,
+) -> Result<segment::Prepared, Failure> {
+    let settings = env.config.audio.clone();
+    tokio::task::spawn_blocking(move || segment::prepare_joined(&recordings, &settings))
+        .await
+        .map_err(|error| Failure::transient("decoding the recording panicked").because(error))?
+        .map_err(|rejected| Failure::new(rejected.class(), format!("engine {name}: {rejected}")))
 }
 
 /// The recordings of all pieces with their texts, each paid for when it came.

@@ -19,6 +19,7 @@ const WAV_HEADER: u64 = 44;
 
 pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done, Failure> {
     let input: SpeechInput = input(env, ticket).await?;
+    crash::on_text(&input.text);
     let hash = result_hash(ticket, &revision(env));
     if let Some(known) = find(env, ticket, &hash).await? {
         return Done::from_cache(&known);

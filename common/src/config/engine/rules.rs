@@ -85,6 +85,7 @@ impl Engine {
         for (language, rate) in &self.rates {
             rates::check(name, language, *rate)?;
         }
+        self.breaker.check(name)?;
         if self.r#type != EngineType::OpenAi {
             return Ok(());
         }

@@ -31,7 +31,7 @@ pub fn advice(source: Source, class: Class) -> &'static str {
         (_, Class::PermanentConfig) => {
             "The engine cannot work as it is configured. Repair the configuration, then replay."
         }
-        (_, Class::Success | Class::Returned | Class::Unsupported) => {
+        (_, Class::Success | Class::Returned | Class::Parked | Class::Unsupported) => {
             "Replay it; if it comes back, look at the workers' logs."
         }
     }

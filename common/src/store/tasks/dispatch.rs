@@ -72,6 +72,7 @@ fn read(row: &Row, kind: Kind, lane: Lane) -> anyhow::Result<Ready> {
             committed_turns: row.try_get("turns")?,
             written: Vec::new(),
             failures: i32::from(failures),
+            workers: 0,
             traceparent: row.try_get("traceparent")?,
             input: Input::Inline(row.try_get::<_, Json<Box<RawValue>>>("input")?.0),
         },

@@ -243,7 +243,7 @@ async fn calls_beyond_the_rate_wait_or_are_handed_back() {
     engine.speak(&input(), &call()).await.unwrap();
     let soon = Call::new("key-1", Duration::from_secs(5));
     let failure = engine.speak(&input(), &soon).await.unwrap_err();
-    assert_eq!(failure.class, Class::Throttled);
+    assert_eq!(failure.class, Class::Parked);
     assert!(failure.retry_after.unwrap() > Duration::from_secs(50), "{failure:?}");
     assert_eq!(seen.lock().unwrap().len(), 1);
 }

@@ -36,8 +36,15 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(dispatch(cli));
+    // A thread that still computes does not hold up a process that has handed its work back.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Dev(options) => dev::run(config, options).await,

@@ -14,7 +14,6 @@ use common::wire::{Hint, Outcome};
 use common::work::Kind;
 use deadpool_postgres::Client;
 use futures_util::future::try_join_all;
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::advance::{self, Changes, Next, Rows};
@@ -58,14 +57,10 @@ async fn transaction(
     reserved: &mut Vec<i64>,
 ) -> anyhow::Result<Committed> {
     let tx = client.transaction().await?;
-    let mut rows = lock(&tx, batch).await?;
-    let changes = advance::apply(
-        &mut rows,
-        batch,
-        &|engine| env.config.policy_of(engine),
-        Timestamp::now(),
-        fastrand::f64,
-    );
+    // By the database's clock, as leases and deadlines are: this machine's may be minutes off.
+    let (mut rows, now) = tokio::try_join!(lock(&tx, batch), fleet::now(&tx))?;
+    let policy_of = |engine: &str| env.config.policy_of(engine);
+    let changes = advance::apply(&mut rows, batch, &policy_of, now, fastrand::f64);
     for ((kind, lane), count) in &changes.settled {
         window.settled(*kind, *lane, *count);
     }

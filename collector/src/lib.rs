@@ -3,14 +3,16 @@
 //!
 //! Read in this order: [`session`] (the loop), [`commit`] (one transaction), [`advance`] (what an outcome changes: pure),
 //! [`sweep`] (what the clock changes), [`window`] (how much may be on its way), [`lanes`] (the broker's memory), [`leaderless`] (queues
-//! that the broker has lost).
+//! that the broker has lost), [`inspect`] (missed fan-ins, counters), [`orphans`] (blobs that nobody needs).
 
 pub mod advance;
 mod commit;
 mod dead;
+mod inspect;
 mod lanes;
 mod leaderless;
 mod mixers;
+mod orphans;
 mod plan;
 mod session;
 mod sweep;
@@ -28,7 +30,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Two connections: one for commits, one for sweeps and dead letters.
+/// Two connections: one for the session, one for the sweep of blobs.
 const CONNECTIONS: usize = 2;
 
 /// What a collector works with, for its lifetime.
@@ -58,12 +60,18 @@ pub async fn run(
     let bind = env.config.collector.health_bind.clone();
     let (readiness, token) = (env.readiness.clone(), shutdown.clone());
     background.spawn(async move { process::serve_health(&bind, readiness, metrics, token).await });
+    background.spawn(orphans::sweep(
+        env.store.clone(),
+        env.blobs.clone(),
+        env.config.clone(),
+        shutdown.clone(),
+    ));
     if env.config.collector.mixers > 0 {
         background.spawn(mixers::supervise(env.config.clone(), shutdown.clone()));
     }
     let ended = tokio::select! {
         ended = supervise(&env, &shutdown) => ended,
-        Some(ended) = background.join_next() => ended.map_err(Into::into).flatten(),
+        failed = process::first_failure(&mut background, &shutdown) => failed,
     };
     shutdown.cancel();
     while let Some(ended) = background.join_next().await {

@@ -21,6 +21,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::{self, Committed};
+use crate::inspect::Inspector;
 use crate::sweep::{self, Sweeper};
 use crate::window::Window;
 use crate::{Env, dead, lanes, leaderless};
@@ -39,6 +40,8 @@ const TICK: Duration = Duration::from_millis(200);
 /// How often lanes are inspected and workers saved.
 const INSPECTION: Duration = Duration::from_secs(5);
 const SAVE_WORKERS: Duration = Duration::from_secs(30);
+/// Two heartbeats and a little: only after that is it known what live workers hold.
+const LISTENED: Duration = Duration::from_secs(11);
 
 pub(crate) async fn run(env: &Env, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let timeout = env.config.broker.timeout();
@@ -46,6 +49,7 @@ pub(crate) async fn run(env: &Env, shutdown: &CancellationToken) -> anyhow::Resu
     let consuming = amqp::connect(&env.config.broker, "collector consume").await?;
     let mut tasks = JoinSet::new();
     let result = async {
+        amqp::probe(&publishing, timeout).await?;
         leaderless::delete(env, &consuming).await?;
         let opened = tokio::time::timeout(OPENING, Session::open(env, &publishing, &consuming, &mut tasks));
         let mut session = opened.await.context("the broker did not answer in time")??;
@@ -73,7 +77,9 @@ struct Session<'a> {
     publisher: TicketPublisher,
     window: Window,
     sweeper: Sweeper,
+    inspector: Inspector,
     timeout: Duration,
+    listening_since: Instant,
     inspected: Instant,
     saved: Instant,
 }
@@ -113,7 +119,9 @@ impl<'a> Session<'a> {
             publisher,
             window: Window::new(Instant::now()),
             sweeper: Sweeper::new(),
+            inspector: Inspector::default(),
             timeout,
+            listening_since: Instant::now(),
             inspected: Instant::now(),
             saved: Instant::now(),
         })
@@ -152,7 +160,7 @@ impl<'a> Session<'a> {
         let mut client = self.env.store.client().await?;
         let swept = within(self.sweeper.sweep(self.env, &mut client, &mut self.window)).await;
         if swept.is_err() {
-            drop(deadpool_postgres::Object::take(client));
+            self.env.store.discard(client);
         }
         self.tell(swept?).await?;
         let room = serde_json::to_vec(&Pulse::Room(self.window.room_pulse()))?;
@@ -168,20 +176,36 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Looks for tickets that the broker lost, and for lanes that somebody deleted.
+    /// Looks for fan-ins that were missed, for tickets that the broker lost, and for lanes that somebody deleted.
     async fn inspect(&mut self) -> anyhow::Result<()> {
         let mut client = self.env.store.client().await?;
-        let tx = client.transaction().await?;
-        let mut suspects = repair::lanes_with_old_tickets(&tx).await?;
-        tx.commit().await?;
+        let lost_after = self.env.config.collector.lost_after_seconds;
+        let looked = within(async {
+            self.inspector.round(self.env, &mut client).await?;
+            let tx = client.transaction().await?;
+            let suspects = repair::lanes_with_old_tickets(&tx, lost_after).await?;
+            tx.commit().await?;
+            Ok(suspects)
+        })
+        .await;
+        let mut suspects = match looked {
+            Ok(suspects) => suspects,
+            Err(error) => {
+                self.env.store.discard(client);
+                return Err(error);
+            }
+        };
         // All of them are looked at: workers cannot consume from a lane that was deleted while it was idle.
         let empty = lanes::empty_ones(self.consuming, self.timeout).await?;
         suspects.retain(|lane| empty.contains(lane));
-        if suspects.is_empty() {
-            Ok(())
-        } else {
-            sweep::release_lost(&mut client, &suspects, &self.window).await
+        if suspects.is_empty() || self.listening_since.elapsed() < LISTENED {
+            return Ok(());
         }
+        let released = within(sweep::release_lost(&mut client, &suspects, &self.window, lost_after)).await;
+        if released.is_err() {
+            self.env.store.discard(client);
+        }
+        released
     }
 
     async fn save_workers(&mut self) -> anyhow::Result<()> {
@@ -270,22 +294,61 @@ impl<'a> Session<'a> {
                 amqp::ack(&delivery.acker, false, self.timeout).await?;
             }
         }
-        if !batch.outcomes.is_empty() {
-            let mut client = self.env.store.client().await?;
-            let committed =
-                within(commit::outcomes(self.env, &mut client, &mut self.window, &batch.outcomes)).await;
-            if committed.is_err() {
-                // It may be half-open, or still busy with the statement.
-                drop(deadpool_postgres::Object::take(client));
-            }
-            self.tell(committed?).await?;
-        }
+        let told = match self.apply(&batch.outcomes).await {
+            // A broker with an alarm takes nothing, but acks get through: what is committed is not delivered again.
+            Ok(committed) => self.tell(committed).await,
+            Err(error) if store::is_refused(&error) => return self.sift(batch.deliveries, &error).await,
+            Err(error) => return Err(error),
+        };
         crash::point("collector.after_publish_before_ack");
         // One by one: with several partitions, deliveries of one channel need not be taken in the order of their tags.
         for delivery in &batch.deliveries {
             amqp::ack(&delivery.acker, false, self.timeout).await?;
         }
+        told
+    }
+
+    async fn apply(&mut self, outcomes: &[Outcome]) -> anyhow::Result<Committed> {
+        if outcomes.is_empty() {
+            return Ok(Committed::default());
+        }
+        let mut client = self.env.store.client().await?;
+        let committed = within(commit::outcomes(self.env, &mut client, &mut self.window, outcomes)).await;
+        if committed.is_err() {
+            // It may be half-open, or still busy with the statement.
+            self.env.store.discard(client);
+        }
+        committed
+    }
+
+    /// The database refuses something in these messages, and always will. Each is applied alone, and of the one that it refuses each
+    /// outcome; then that message is set aside.
+    async fn sift(&mut self, deliveries: Vec<Delivery>, error: &anyhow::Error) -> anyhow::Result<()> {
+        tracing::warn!(error = format!("{error:#}"), "the database refuses an outcome; looking for it");
+        for delivery in deliveries {
+            let outcomes =
+                wire::decode::<Outcome>(&delivery.data).map(|decoded| decoded.items).unwrap_or_default();
+            if self.is_taken(&outcomes).await? {
+                amqp::ack(&delivery.acker, false, self.timeout).await?;
+                continue;
+            }
+            for outcome in &outcomes {
+                if !self.is_taken(std::slice::from_ref(outcome)).await? {
+                    tracing::warn!(podcast.id = %outcome.podcast, task.id = %outcome.task, "an outcome cannot be stored; its message is set aside");
+                }
+            }
+            amqp::reject(&delivery.acker, self.timeout).await?;
+        }
         Ok(())
+    }
+
+    /// Commits and publishes, unless the database refuses what it is given.
+    async fn is_taken(&mut self, outcomes: &[Outcome]) -> anyhow::Result<bool> {
+        match self.apply(outcomes).await {
+            Ok(committed) => self.tell(committed).await.map(|()| true),
+            Err(error) if store::is_refused(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn tell(&mut self, committed: Committed) -> anyhow::Result<()> {

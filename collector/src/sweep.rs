@@ -177,6 +177,7 @@ pub(crate) async fn release_lost(
     client: &mut Client,
     empty: &[(Kind, Lane)],
     window: &Window,
+    lost_after_seconds: u32,
 ) -> anyhow::Result<()> {
     if crash::is_defective() {
         return Ok(());
@@ -184,7 +185,10 @@ pub(crate) async fn release_lost(
     let held = window.held();
     let tx = client.transaction().await?;
     for (kind, lane) in empty {
-        note("ticket_lost", repair::lost_from_empty_lane(&tx, *kind, *lane, &held).await?);
+        note(
+            "ticket_lost",
+            repair::lost_from_empty_lane(&tx, *kind, *lane, &held, lost_after_seconds).await?,
+        );
     }
     tx.commit().await?;
     Ok(())

@@ -96,6 +96,21 @@ pub async fn listen(
     consume(channel, name.as_str(), purpose, true, timeout).await
 }
 
+/// Whether the broker takes messages at all. With an alarm it still lets everybody connect and consume, and blocks whoever publishes:
+/// a session that began then would take deliveries only to give them back when its first publish has timed out.
+pub async fn probe(connection: &Connection, timeout: Duration) -> anyhow::Result<()> {
+    let channel = confirming_channel(connection, timeout).await?;
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    // No queue has this name, so the message goes nowhere, and is confirmed all the same.
+    let probe = async {
+        let nowhere = "podfleet.probe".into();
+        channel.basic_publish("".into(), nowhere, options, b"", properties).await?.await
+    };
+    bounded(timeout, "asking whether messages are taken (no answer: a memory or disk alarm)", probe).await?;
+    channel.close(200, "asked".into()).await.ok();
+    Ok(())
+}
+
 /// What a consumer gave. One that ends, with or without an error, ends the session.
 pub fn taken(delivery: Option<lapin::Result<Delivery>>, from: &str) -> anyhow::Result<Delivery> {
     match delivery {

@@ -1,22 +1,51 @@
 //! The object store: immutable blobs, named by the hash of everything that makes them, put if absent.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use bytes::Bytes;
 use futures_util::Stream;
+use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
 use crate::config;
+
+mod walk;
+
+pub use walk::{Found, Walk};
+
+/// Holds files that are still being written, and those that are being collected.
+const SCRATCH: &str = ".scratch";
 
 #[derive(Clone, Debug)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     folder: PathBuf,
+}
+
+/// There is no room for a blob. Nothing of it is visible, and the same may succeed later.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the disk of the blobs is full (blobs.folder is {}): make room on it and the work goes on by itself",
+    .0.display()
+)]
+pub struct DiskFull(PathBuf);
+
+/// Whether an error says, itself or by one of its causes, that a disk has no room.
+pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let full = |cause: &(dyn std::error::Error + 'static)| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    };
+    std::iter::successors(Some(error), |cause| cause.source()).any(full)
 }
 
 /// The key of a blob: `tenant/what/hash.ending`. Tenant names are checked at acceptance; nothing else comes from outside.
@@ -35,21 +64,32 @@ impl Blobs {
         Ok(Blobs { store: Arc::new(store), folder })
     }
 
-    /// Stores a blob unless its key is taken. Returns whether this call stored it. A reader sees all of it or nothing.
+    /// Stores a blob unless its key is taken; one that is there counts as used just now. Returns whether this call stored it. A
+    /// reader sees all of it or nothing, also after the machine has lost its power.
     pub async fn put_if_absent(&self, key: &str, bytes: Bytes) -> anyhow::Result<bool> {
-        let options = PutOptions { mode: PutMode::Create, ..Default::default() };
-        match self.store.put_opts(&Path::parse(key)?, PutPayload::from(bytes), options).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(error).with_context(|| format!("storing the blob {key}")),
+        if self.keep(&[key]).await? {
+            return Ok(false);
         }
+        let (blobs, key) = (self.clone(), key.to_owned());
+        tokio::task::spawn_blocking(move || {
+            let mut file = blobs.scratch_file()?;
+            file.write_all(&bytes).map_err(|error| blobs.unstored(&key, error))?;
+            blobs.link(&key, file)
+        })
+        .await?
     }
 
     /// Stores a finished file unless its key is taken; streams, so its size does not matter. The file is moved.
     pub async fn adopt_file(&self, key: &str, file: tempfile::NamedTempFile) -> anyhow::Result<bool> {
-        let path = Path::parse(key)?;
-        let target = self.folder.join(path.as_ref());
-        tokio::task::spawn_blocking(move || {
+        let (blobs, key) = (self.clone(), key.to_owned());
+        tokio::task::spawn_blocking(move || blobs.link(&key, file)).await?
+    }
+
+    /// Gives a written file its name, once its bytes are on the disk.
+    fn link(&self, key: &str, file: tempfile::NamedTempFile) -> anyhow::Result<bool> {
+        let target = self.path(key)?;
+        let linked = || {
+            file.as_file().sync_data()?;
             if let Some(parent) = target.parent() {
                 std::fs::create_dir_all(parent)?;
             }
@@ -58,16 +98,78 @@ impl Blobs {
                 Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
                 Err(error) => Err(error.error),
             }
-        })
-        .await?
-        .with_context(|| format!("storing the blob {key}"))
+        };
+        linked().map_err(|error| self.unstored(key, error))
+    }
+
+    fn unstored(&self, key: &str, error: io::Error) -> anyhow::Error {
+        let full = is_disk_full(&error);
+        let error = anyhow::Error::from(error).context(format!("storing the blob {key}"));
+        if full { error.context(DiskFull(self.folder.clone())) } else { error }
+    }
+
+    fn path(&self, key: &str) -> anyhow::Result<PathBuf> {
+        Ok(self.folder.join(Path::parse(key)?.as_ref()))
+    }
+
+    /// Whether all of these are there; they count as used just now, so that none of them is collected before a row names it.
+    pub async fn keep(&self, keys: &[&str]) -> anyhow::Result<bool> {
+        let paths = keys.iter().map(|key| self.path(key)).collect::<anyhow::Result<Vec<_>>>()?;
+        let keep = move || {
+            for path in paths {
+                // By path, in one call: a file that is being put aside at this moment is either saved by it or not found.
+                let (now, follow) = (TimeSpec::UTIME_NOW, UtimensatFlags::FollowSymlink);
+                match utimensat(AT_FDCWD, &path, &now, &now, follow) {
+                    Ok(()) => {}
+                    Err(Errno::ENOENT) => return Ok(false),
+                    Err(error) => {
+                        return Err(error).with_context(|| format!("keeping the blob {}", path.display()));
+                    }
+                }
+            }
+            Ok(true)
+        };
+        tokio::task::spawn_blocking(keep).await?
+    }
+
+    /// Removes a blob unless it was used since `unused_since`: whoever uses one says so first ([`Self::keep`]), and either finds it
+    /// gone or saves it. Returns whether this call removed it. Blocks.
+    pub fn collect(&self, key: &str, unused_since: SystemTime) -> anyhow::Result<bool> {
+        let (path, aside) = (self.folder.join(key), self.folder.join(SCRATCH));
+        let aside = aside.join(format!("collected-{}", uuid::Uuid::new_v4().simple()));
+        let collected = || {
+            match std::fs::rename(&path, &aside) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                renamed => renamed?,
+            }
+            if std::fs::metadata(&aside)?.modified()? > unused_since {
+                // Somebody made it anew meanwhile? Then that one stays.
+                match std::fs::hard_link(&aside, &path) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
+                std::fs::remove_file(&aside)?;
+                return Ok(false);
+            }
+            std::fs::remove_file(&aside).map(|()| true)
+        };
+        collected().with_context(|| format!("collecting the blob {key}"))
+    }
+
+    /// Goes through all files of the store.
+    pub fn walk(&self) -> Walk {
+        Walk::new(&self.folder)
     }
 
     /// A file to write a blob into before [`Self::adopt_file`]; vanishes when dropped.
     pub fn scratch_file(&self) -> anyhow::Result<tempfile::NamedTempFile> {
-        let folder = self.folder.join(".scratch");
-        std::fs::create_dir_all(&folder)?;
-        tempfile::NamedTempFile::new_in(&folder).context("creating a scratch file beside the blobs")
+        let folder = self.folder.join(SCRATCH);
+        let mut file = tempfile::Builder::new();
+        // As readable as any other file that this process makes, by its umask.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        let file =
+            std::fs::create_dir_all(&folder).and_then(|()| file.permissions(mode).tempfile_in(&folder));
+        file.map_err(|error| self.unstored(SCRATCH, error))
     }
 
     pub async fn get(&self, key: &str) -> anyhow::Result<Bytes> {
@@ -129,8 +231,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_put_wins() {
         let folder = tempfile::tempdir().unwrap();
-        let settings = config::Blobs { folder: folder.path().join("b").to_str().unwrap().to_owned() };
-        let blobs = Blobs::open(&settings).unwrap();
+        let blobs = opened(&folder.path().join("b"));
         let key = key("t", "tts", "abc", "wav");
         assert!(blobs.put_if_absent(&key, Bytes::from_static(b"one")).await.unwrap());
         assert!(!blobs.put_if_absent(&key, Bytes::from_static(b"two")).await.unwrap());
@@ -139,5 +240,63 @@ mod tests {
         assert!(!blobs.adopt_file(&key, file).await.unwrap());
         assert!(blobs.find("t/tts/none.wav").await.unwrap().is_none());
         assert!(blobs.get("t/../../etc/passwd").await.is_err());
+        assert!(blobs.keep(&["t/../../etc/passwd"]).await.is_err());
+    }
+
+    fn opened(folder: &std::path::Path) -> Blobs {
+        Blobs::open(&config::Blobs {
+            folder: folder.to_str().unwrap().to_owned(),
+            ..config::Blobs::default()
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_used_is_not_collected() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = opened(folder.path());
+        let (used, unused) = ("t/tts/used.wav", "t/tts/unused.wav");
+        let past = SystemTime::now() - std::time::Duration::from_secs(3_600);
+        for key in [used, unused] {
+            blobs.put_if_absent(key, Bytes::from_static(b"x")).await.unwrap();
+            std::fs::File::open(blobs.path(key).unwrap()).unwrap().set_modified(past).unwrap();
+        }
+        let since = SystemTime::now() - std::time::Duration::from_secs(60);
+        assert!(blobs.keep(&[used]).await.unwrap());
+        assert!(!blobs.keep(&[used, "t/tts/none.wav"]).await.unwrap());
+        assert!(!blobs.collect(used, since).unwrap());
+        assert!(blobs.collect(unused, since).unwrap());
+        assert!(!blobs.collect(unused, since).unwrap(), "it is gone");
+        assert_eq!(blobs.get(used).await.unwrap(), "x");
+        assert!(!blobs.put_if_absent(used, Bytes::from_static(b"y")).await.unwrap());
+        let names: Vec<String> = blobs.walk().take(10).unwrap().into_iter().map(|found| found.key).collect();
+        assert_eq!(names, [used], "and nothing is left aside");
+    }
+
+    /// Users and collectors of the same blob, at once: whoever is told that it is there finds it there.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_blob_that_was_promised_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = opened(folder.path());
+        let key = "t/tts/raced.wav";
+        let past = SystemTime::now() - std::time::Duration::from_secs(3_600);
+        let since = SystemTime::now() - std::time::Duration::from_secs(60);
+        let (mut kept, mut collected) = (0, 0);
+        for _ in 0..500 {
+            blobs.put_if_absent(key, Bytes::from_static(b"x")).await.unwrap();
+            std::fs::File::open(blobs.path(key).unwrap()).unwrap().set_modified(past).unwrap();
+            let collect = || {
+                let blobs = blobs.clone();
+                tokio::task::spawn_blocking(move || blobs.collect(key, since).unwrap())
+            };
+            let keys = [key];
+            let (promised, one, two) = tokio::join!(blobs.keep(&keys), collect(), collect());
+            let (promised, gone) = (promised.unwrap(), one.unwrap() || two.unwrap());
+            assert!(!(promised && gone), "it was promised, and collected all the same");
+            assert_eq!(blobs.size(key).await.unwrap().is_some(), !gone);
+            kept += i32::from(promised);
+            collected += i32::from(gone);
+        }
+        assert!(kept > 0 && collected > 0, "{kept} kept, {collected} collected: no race at all");
     }
 }

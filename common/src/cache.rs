@@ -143,7 +143,10 @@ impl Shared {
             let connection = self.connection.get_or_try_init(|| self.connect()).await?;
             call(connection.clone()).await
         };
-        match tokio::time::timeout((self.budget / 2).min(left), attempt).await {
+        let asked = Instant::now();
+        let answer = tokio::time::timeout((self.budget / 2).min(left), attempt).await;
+        metrics::histogram!("podfleet_cache_wait_seconds").record(asked.elapsed());
+        match answer {
             Ok(Ok(value)) => {
                 self.failures.store(0, Ordering::Relaxed);
                 Some(value)

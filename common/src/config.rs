@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use audio::{Audio, Pauses};
 pub use engine::{AudioFormat, Engine, EngineType, InputUnit};
 pub use engines::{Defaults, Engines};
-pub use fleet::{Blobs, Broker, Cache, Collector, Database, Producer, Telemetry, Worker};
+pub use fleet::{Blobs, Broker, Cache, Collector, Database, Producer, Sweep, Telemetry, Worker};
 pub use rates::usual_rate;
 pub use retries::{Breaker, Policy, PolicyChanges};
 
@@ -88,6 +88,21 @@ impl Config {
         self.engines.check(&self.defaults)?;
         if self.collector.partitions == 0 || self.collector.partitions > 64 {
             bail!("collector.partitions is {}; give a number from 1 to 64", self.collector.partitions);
+        }
+        if self.collector.lost_after_seconds < 10 {
+            bail!(
+                "collector.lost_after_seconds is {}; give at least 10: workers tell every 5 s what they hold",
+                self.collector.lost_after_seconds
+            );
+        }
+        if self.blobs.keep_days < 2 {
+            bail!(
+                "blobs.keep_days is {}; give at least 2: the cache refers to blobs for a day",
+                self.blobs.keep_days
+            );
+        }
+        if self.blobs.sweep_seconds == 0 {
+            bail!("blobs.sweep_seconds is 0; give at least 1, or turn the sweep off with blobs.sweep=off");
         }
         Ok(())
     }

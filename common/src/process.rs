@@ -13,6 +13,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Version of this build.
@@ -117,6 +118,18 @@ async fn keep_up(metrics: PrometheusHandle, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
         metrics.run_upkeep();
     }
+}
+
+/// Waits for a failure of what runs in the background. After shutdown was asked for, an end in order is none; before, it is.
+pub async fn first_failure(
+    background: &mut JoinSet<anyhow::Result<()>>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    while let Some(ended) = background.join_next().await {
+        ended.context("a background task panicked")??;
+        anyhow::ensure!(shutdown.is_cancelled(), "a background task ended before its time");
+    }
+    std::future::pending().await
 }
 
 /// Binds a listener; the address is known at once, also when port 0 was asked for.

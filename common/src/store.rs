@@ -9,9 +9,11 @@ pub mod chapters;
 pub mod dead_letters;
 pub mod events;
 pub mod fleet;
+pub mod inspection;
 pub mod keys;
 pub mod podcasts;
 pub mod reading;
+pub mod references;
 pub mod replay;
 pub mod tasks;
 
@@ -24,6 +26,7 @@ use deadpool_postgres::{
 };
 use refinery::{Migration, Runner, Target};
 use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
 
 use crate::config::Database;
 
@@ -45,6 +48,9 @@ const SESSION: &str = "set statement_timeout = '10s'; set lock_timeout = '2s'; \
      set idle_in_transaction_session_timeout = '5s'; set plan_cache_mode = force_generic_plan; \
      set enable_seqscan = off; \
      set synchronous_commit = on; set timezone = 'UTC'; set jit = off";
+
+/// A database that answers later than this is as good as gone.
+const PING: Duration = Duration::from_secs(3);
 
 /// A pool of connections to the database of the fleet.
 #[derive(Clone, Debug)]
@@ -85,6 +91,13 @@ impl Store {
         self.pool.get().await.context("PostgreSQL does not give a connection")
     }
 
+    /// Gives up a connection that did not do what it should: it may be half-open, or still busy with a statement. Its idle
+    /// neighbours are likely no better, and whoever got one of them would find out no sooner.
+    pub fn discard(&self, client: Object) {
+        drop(Object::take(client));
+        self.pool.retain(|_, _| false);
+    }
+
     /// Runs database work within a bound. After a timeout or an error the connection is dropped, not reused: the statement
     /// may still run on it, and a half-open connection would hang whoever gets it next.
     pub async fn run<T>(
@@ -103,20 +116,46 @@ impl Store {
                 Err(error)
             }
             Err(_) => {
-                drop(Object::take(client));
+                self.discard(client);
                 bail!("PostgreSQL did not finish within {limit:?}")
             }
         }
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, soon enough to be of use.
     pub async fn ping(&self) -> anyhow::Result<()> {
-        self.run(async |client| {
-            client.simple_query("select 1").await?;
-            Ok(())
-        })
-        .await
+        let client = self.client().await?;
+        match tokio::time::timeout(PING, client.simple_query("select 1")).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                self.discard(client);
+                Err(error.into())
+            }
+            Err(_) => {
+                self.discard(client);
+                bail!("PostgreSQL did not answer within {PING:?}")
+            }
+        }
     }
+}
+
+/// What the database says is wrong, if it was the database that said so.
+pub fn code(error: &anyhow::Error) -> Option<&SqlState> {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>())
+        .and_then(|error| error.code())
+}
+
+/// Whether the database refuses what it was given, rather than being out of reach: a data exception (class 22), a broken constraint
+/// (23), a row beyond a limit (54). It will not change its mind.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    code(error).is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)))
+}
+
+/// Whether the database has no room on its disk.
+pub fn is_disk_full(error: &anyhow::Error) -> bool {
+    code(error) == Some(&SqlState::DISK_FULL)
 }
 
 /// Brings the schema up to date; safe to call from several processes at once.

@@ -12,7 +12,7 @@ use anyhow::Context;
 use common::crash;
 use common::publisher::Ledger;
 use common::request::Accepted;
-use common::store::{Store, fleet, tasks::repair};
+use common::store::{self, Store, fleet, tasks::repair};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -29,8 +29,9 @@ const MAX_BATCH: usize = 256;
 const TICK: Duration = Duration::from_millis(500);
 /// The lease lasts six seconds; it is renewed well before.
 const RENEW: Duration = Duration::from_secs(2);
-/// One transaction, as seen from here; the server's own limit for a statement is shorter.
-const TRANSACTION: Duration = Duration::from_secs(15);
+/// One transaction, as seen from here. It takes milliseconds, and everybody behind it waits: what takes this long is given up, and
+/// what became of it shows when the request is sent again under its key.
+const TRANSACTION: Duration = Duration::from_secs(6);
 
 /// A request on its way to the database.
 #[derive(Debug)]
@@ -56,8 +57,14 @@ pub(crate) enum Refusal {
     Conflict { podcast: Uuid },
     #[error("too many requests are waiting to be accepted")]
     Overloaded,
+    /// So many podcasts wait, and nobody dispatches.
+    #[error("too many podcasts are waiting to be begun")]
+    Backlog,
     #[error("the database cannot be reached now")]
     Unavailable,
+    /// Of the database or of the blobs.
+    #[error("the disk of the {0} is full")]
+    DiskFull(&'static str),
     /// The database refuses this very request; asking again does not help.
     #[error("the request cannot be stored")]
     Unstorable,
@@ -68,18 +75,22 @@ type Answer = Result<Receipt, Refusal>;
 /// Where requests are handed in.
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
+    env: Arc<Env>,
     sender: mpsc::Sender<(Submission, oneshot::Sender<Answer>)>,
 }
 
 impl Intake {
     /// Refuses at once when too many wait.
     pub(crate) async fn try_submit(&self, submission: Submission) -> Answer {
+        if !self.env.waiting.admits(self.env.link.hears_a_dispatcher(Instant::now())) {
+            return Err(Refusal::Backlog);
+        }
         let (reply, answer) = oneshot::channel();
         self.sender.try_send((submission, reply)).map_err(|_| Refusal::Overloaded)?;
         answer.await.unwrap_or(Err(Refusal::Unavailable))
     }
 
-    /// Waits for its turn.
+    /// Waits for its turn. For what lies in the broker already, or was accepted before: that is bounded elsewhere.
     pub(crate) async fn submit(&self, submission: Submission) -> Answer {
         let (reply, answer) = oneshot::channel();
         self.sender.send((submission, reply)).await.map_err(|_| Refusal::Unavailable)?;
@@ -112,10 +123,8 @@ impl Acceptor {
         let (sender, receiver) = mpsc::channel(env.config.producer.max_in_flight.max(1));
         let store = Store::new(&env.config.database, "producer accept", 1)?;
         let lease = Lease { renewed: Instant::now(), confirmed: 0, reserved: 0 };
-        Ok((
-            Acceptor { env, ledger, store, receiver, clock: VirtualClock::default(), lease },
-            Intake { sender },
-        ))
+        let intake = Intake { env: env.clone(), sender };
+        Ok((Acceptor { env, ledger, store, receiver, clock: VirtualClock::default(), lease }, intake))
     }
 
     /// Until `stop`; then answers what has been handed in, and gives up the lease.
@@ -151,7 +160,7 @@ impl Acceptor {
         metrics::counter!("podfleet_accept_commits_total").increment(1);
         match self.store(&prepared).await {
             Ok(stored) => self.answer(prepared, stored),
-            Err(error) if batch::is_poison(&error) && prepared.len() > 1 => {
+            Err(error) if store::is_refused(&error) && prepared.len() > 1 => {
                 self.accept_each_alone(prepared).await
             }
             Err(error) => {
@@ -160,9 +169,7 @@ impl Acceptor {
                     requests = prepared.len(),
                     "requests could not be accepted"
                 );
-                let refusal =
-                    if batch::is_poison(&error) { Refusal::Unstorable } else { Refusal::Unavailable };
-                refuse_all(prepared, &refusal);
+                refuse_all(prepared, &batch::refusal(&error));
             }
         }
     }
@@ -174,13 +181,13 @@ impl Acceptor {
             let one = vec![one];
             match self.store(&one).await {
                 Ok(stored) => self.answer(one, stored),
-                Err(error) if batch::is_poison(&error) => {
+                Err(error) if store::is_refused(&error) => {
                     tracing::error!(error = format!("{error:#}"), "a request cannot be stored");
                     refuse_all(one, &Refusal::Unstorable);
                 }
                 Err(error) => {
                     tracing::error!(error = format!("{error:#}"), "requests could not be accepted");
-                    refuse_all(one.into_iter().chain(left), &Refusal::Unavailable);
+                    refuse_all(one.into_iter().chain(left), &batch::refusal(&error));
                     return;
                 }
             }
@@ -208,8 +215,7 @@ impl Acceptor {
         match &result {
             Ok(stored) => self.recorded(&stored.checkpoint),
             Err(_) => {
-                // It may be half-open, or still busy with the statement.
-                drop(deadpool_postgres::Object::take(client));
+                self.store.discard(client);
                 self.ledger.fail(&reserved);
                 for one in prepared {
                     self.clock.forget(&one.caller.tenant);
@@ -265,7 +271,7 @@ impl Acceptor {
         .await;
         match result {
             Ok(()) => self.recorded(&checkpoint),
-            Err(_) => drop(deadpool_postgres::Object::take(client)),
+            Err(_) => self.store.discard(client),
         }
         result
     }
@@ -299,5 +305,5 @@ fn refuse_all(prepared: impl IntoIterator<Item = Prepared>, refusal: &Refusal) {
 async fn within<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::time::timeout(TRANSACTION, work)
         .await
-        .context("PostgreSQL did not finish a transaction in 15 s")?
+        .context("PostgreSQL did not finish a transaction in time")?
 }

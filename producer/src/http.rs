@@ -70,6 +70,9 @@ impl App {
 
     /// Reads from the database.
     async fn read<T>(&self, work: impl AsyncFnOnce(&mut Object) -> anyhow::Result<T>) -> Result<T, Problem> {
+        if !self.env.readiness.is_ready() {
+            return Err(Problem::unavailable());
+        }
         self.env.store.run(work).await.map_err(Problem::database)
     }
 }

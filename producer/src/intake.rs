@@ -101,7 +101,12 @@ impl Clerk {
                     "unstorable",
                 ))
             }
-            Err(refusal @ (Refusal::Unavailable | Refusal::Overloaded)) => {
+            Err(
+                refusal @ (Refusal::Unavailable
+                | Refusal::Overloaded
+                | Refusal::Backlog
+                | Refusal::DiskFull(_)),
+            ) => {
                 bail!("a request was not accepted: {refusal}")
             }
         })

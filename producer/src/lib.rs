@@ -13,6 +13,7 @@ mod link;
 mod live;
 mod replay;
 mod session;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ use crate::accept::Acceptor;
 use crate::keyring::Keyring;
 use crate::link::Link;
 use crate::live::Hub;
+use crate::waiting::Waiting;
 
 /// How often the database is asked whether it is there.
 const PING: Duration = Duration::from_secs(2);
@@ -88,6 +90,7 @@ pub(crate) struct Env {
     pub(crate) hub: Hub,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) trusts_loopback: bool,
+    pub(crate) waiting: Waiting,
     /// Whether the database answers. Without the broker a producer still accepts: the dispatcher publishes later.
     pub(crate) readiness: Readiness,
 }
@@ -101,9 +104,9 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let ledger = Ledger::new();
-    // One is the acceptor's, one is for the keys.
-    let connections = config.database.max_connections.max(3) - 2;
     let key_store = Store::new(&config.database, "producer keys", 1)?;
+    // One accepts, one reads keys, one asks whether the database is there; the others read.
+    let connections = config.database.max_connections.max(4) - 3;
     let env = Arc::new(Env {
         store: Store::new(&config.database, "producer", connections)?,
         blobs: Blobs::open(&config.blobs)?,
@@ -111,6 +114,7 @@ pub async fn run(
         hub: Hub::default(),
         keyring: Arc::default(),
         trusts_loopback: options.trusts_loopback,
+        waiting: Waiting::new(config.producer.max_waiting),
         readiness: Readiness::default(),
         config,
     });
@@ -130,6 +134,7 @@ pub async fn run(
     ));
     front.spawn(supervise(env.clone(), intake.clone(), shutdown.clone()));
     front.spawn(replay::many::run(env.clone(), intake, shutdown.clone()));
+    front.spawn(waiting::watch(env.clone(), shutdown.clone()));
     front.spawn(live::run(env, shutdown.clone()));
     let ended = tokio::select! {
         Some(ended) = front.join_next() => flatten(ended),
@@ -181,6 +186,8 @@ async fn supervise(env: Arc<Env>, intake: accept::Intake, shutdown: Cancellation
 /// Brings the schema up to date as soon as the database is there, and from then on tells whether it answers. Ends with an error
 /// when there is no key: a producer that nobody can use is a mistake.
 async fn watch_database(env: Arc<Env>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    // A connection of its own: readers that hold all of theirs do not make the database look gone.
+    let store = Store::new(&env.config.database, "producer watch", 1)?;
     let work = async {
         let mut reconnect = Reconnect::default();
         while let Err(error) = prepare(&env).await {
@@ -195,7 +202,7 @@ async fn watch_database(env: Arc<Env>, shutdown: CancellationToken) -> anyhow::R
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let answer = env.store.ping().await;
+            let answer = store.ping().await;
             if let (Err(error), true) = (&answer, env.readiness.is_ready()) {
                 tracing::warn!(error = format!("{error:#}"), "the database does not answer");
             }

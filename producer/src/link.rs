@@ -35,6 +35,12 @@ struct Open {
     heard: Option<Instant>,
 }
 
+impl Open {
+    fn hears_a_dispatcher(&self, now: Instant) -> bool {
+        self.heard.is_some_and(|heard| now.duration_since(heard) <= ROOM_LASTS)
+    }
+}
+
 impl Link {
     pub(crate) fn new(ledger: Arc<Ledger>) -> Link {
         Link { ledger, open: Mutex::new(None) }
@@ -76,11 +82,16 @@ impl Link {
         }
     }
 
+    /// Whether a dispatcher has spoken lately. If not, the broker is away, has an alarm, or no collector runs.
+    pub(crate) fn hears_a_dispatcher(&self, now: Instant) -> bool {
+        self.open().as_ref().is_some_and(|open| open.hears_a_dispatcher(now))
+    }
+
     /// Takes a place in a lane, if the dispatcher lately saw room there.
     pub(crate) fn take(&self, lane: Lane, now: Instant) -> bool {
         let mut open = self.open();
         let Some(open) = open.as_mut() else { return false };
-        if open.heard.is_none_or(|heard| now.duration_since(heard) > ROOM_LASTS) {
+        if !open.hears_a_dispatcher(now) {
             return false;
         }
         match open.room.get_mut(lane.as_str()) {

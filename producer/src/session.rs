@@ -33,9 +33,12 @@ pub(crate) async fn run(env: &Env, intake: &Intake, shutdown: &CancellationToken
     let publishing = amqp::connect(&env.config.broker, "producer publish").await?;
     let consuming = amqp::connect(&env.config.broker, "producer consume").await?;
     let mut tasks = JoinSet::new();
-    let opened =
-        tokio::time::timeout(OPENING, Session::open(env, intake, &publishing, &consuming, &mut tasks));
-    let opened = opened.await.context("the broker did not answer in time").and_then(|opened| opened);
+    let opened = async {
+        amqp::probe(&publishing, timeout).await?;
+        let opening = Session::open(env, intake, &publishing, &consuming, &mut tasks);
+        tokio::time::timeout(OPENING, opening).await.context("the broker did not answer in time")?
+    };
+    let opened = opened.await;
     let mut result = match opened {
         Ok(session) => session.serve(shutdown, &mut tasks).await,
         Err(error) => Err(error),

@@ -70,7 +70,7 @@ pub async fn run(
     background.spawn(async move { process::serve_health(&bind, readiness, metrics, token).await });
     let ended = tokio::select! {
         ended = supervise(&env, &shutdown) => ended,
-        Some(ended) = background.join_next() => ended.map_err(Into::into).flatten(),
+        failed = process::first_failure(&mut background, &shutdown) => failed,
     };
     shutdown.cancel();
     while let Some(ended) = background.join_next().await {
@@ -111,6 +111,9 @@ async fn supervise(env: &Arc<Env>, shutdown: &CancellationToken) -> anyhow::Resu
         let ended = session::hold(env, &mut work, shutdown).await;
         env.readiness.set(false);
         let Err(error) = ended else { return Ok(()) };
+        if shutdown.is_cancelled() && !work.is_busy() {
+            return Ok(());
+        }
         if shutdown.is_cancelled() {
             // What is in hand is delivered again by the broker, and committed work is found in the blob store.
             return Err(error);

@@ -60,6 +60,7 @@ pub(crate) enum Report {
     Free {
         kind: Kind,
         alone: bool,
+        start: u64,
     },
 }
 
@@ -77,8 +78,8 @@ impl Emitter {
         let _ = self.reports.send(Report::Outcome(Box::new(Settlement { outcome, settles }))).await;
     }
 
-    pub(crate) async fn free(self, kind: Kind, alone: bool) {
-        let _ = self.reports.send(Report::Free { kind, alone }).await;
+    pub(crate) async fn free(self, kind: Kind, alone: bool, start: u64) {
+        let _ = self.reports.send(Report::Free { kind, alone, start }).await;
     }
 }
 

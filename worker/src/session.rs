@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use common::amqp;
 use common::class::Class;
 use common::crash;
@@ -16,7 +16,8 @@ use common::work::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use lapin::message::Delivery;
-use lapin::options::BasicQosOptions;
+use lapin::options::{BasicCancelOptions, BasicQosOptions};
+use lapin::types::ShortString;
 use lapin::{Channel, Connection};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -38,6 +39,9 @@ const FINISHED: usize = 1024;
 /// What a worker has in hand; lives across sessions.
 pub(crate) struct Work {
     running: JoinSet<()>,
+    /// What runs, by the number of its start.
+    started: HashMap<u64, Arc<Waiting>>,
+    starts: u64,
     in_use: HashMap<Kind, usize>,
     alone: bool,
     holding: HashSet<Uuid>,
@@ -47,7 +51,7 @@ pub(crate) struct Work {
     session: u64,
 }
 
-/// A delivery in the buffer, read but not started.
+/// A delivery that was read.
 struct Waiting {
     tickets: Vec<Ticket>,
     held: Arc<Held>,
@@ -58,6 +62,8 @@ impl Work {
         let (reporter, finished) = mpsc::channel(FINISHED);
         Work {
             running: JoinSet::new(),
+            started: HashMap::new(),
+            starts: 0,
             in_use: HashMap::new(),
             alone: false,
             holding: HashSet::new(),
@@ -84,7 +90,8 @@ impl Work {
                 }
                 self.outbox.push(*settlement);
             }
-            Report::Free { kind, alone } => {
+            Report::Free { kind, alone, start } => {
+                self.started.remove(&start);
                 if let Some(used) = self.in_use.get_mut(&kind) {
                     *used = used.saturating_sub(1);
                 }
@@ -108,6 +115,7 @@ pub(crate) async fn hold(
     work.session += 1;
     work.outbox.take_back_unconfirmed();
     let result = async {
+        amqp::probe(&publishing, timeout).await?;
         let opened = tokio::time::timeout(OPENING, Session::open(env, work, &publishing, &consuming));
         let mut session = opened.await.context("the broker did not answer in time")??;
         env.readiness.set(true);
@@ -133,6 +141,9 @@ type Deliveries = BoxStream<'static, (Kind, Lane, Option<lapin::Result<Delivery>
 struct Session<'a> {
     env: &'a Arc<Env>,
     work: &'a mut Work,
+    lanes: Channel,
+    /// Tags of the consumers, one a lane.
+    consumers: Vec<ShortString>,
     deliveries: SelectAll<Deliveries>,
     buffer: Buffer<Waiting>,
     outcomes: Channel,
@@ -153,15 +164,19 @@ impl<'a> Session<'a> {
         let settings = &env.config.collector;
         topology::declare_shared(&outcomes, settings.partitions, settings.single_active).await?;
         let channel = amqp::channel(consuming, timeout).await?;
-        let mut deliveries = SelectAll::new();
+        let (mut consumers, mut deliveries) = (Vec::new(), SelectAll::new());
         for kind in &env.kinds {
             for lane in Lane::ALL {
-                deliveries.push(consume(env, &channel, *kind, lane).await?);
+                let (tag, stream) = consume(env, &channel, *kind, lane).await?;
+                consumers.push(tag);
+                deliveries.push(stream);
             }
         }
         Ok(Session {
             env,
             work,
+            lanes: channel,
+            consumers,
             deliveries,
             buffer: Buffer::new(),
             outcomes,
@@ -284,13 +299,16 @@ impl<'a> Session<'a> {
 
     fn start(&mut self, kind: Kind, waiting: Waiting, alone: bool) {
         *self.work.in_use.entry(kind).or_default() += 1;
+        self.work.starts += 1;
+        let (start, waiting) = (self.work.starts, Arc::new(waiting));
+        self.work.started.insert(start, waiting.clone());
         let env = self.env.clone();
-        let emitter = Emitter { reports: self.work.reporter.clone(), held: waiting.held };
+        let emitter = Emitter { reports: self.work.reporter.clone(), held: waiting.held.clone() };
         self.work.running.spawn(async move {
             for ticket in &waiting.tickets {
                 run::ticket(&env, ticket, &emitter).await;
             }
-            emitter.free(kind, alone).await;
+            emitter.free(kind, alone, start).await;
         });
     }
 
@@ -331,14 +349,53 @@ impl<'a> Session<'a> {
             .await
     }
 
-    /// Takes nothing new, hands back what was not started, and waits for what runs; what is not done in time is handed back.
-    async fn drain(mut self) -> anyhow::Result<()> {
-        self.beat(true).await?;
+    /// Takes no more from any lane. What was under way to us goes back with a word: left to the broker, it would be delivered again
+    /// as if somebody might have started it.
+    async fn stop_taking(&mut self) -> anyhow::Result<()> {
+        for tag in std::mem::take(&mut self.consumers) {
+            let cancel = self.lanes.basic_cancel(tag, BasicCancelOptions::default());
+            amqp::bounded(self.timeout, "ending a consumer", cancel).await?;
+        }
+        let ended = tokio::time::Instant::now() + self.timeout;
+        // Each stream ends, now that its consumer is cancelled.
+        while let Ok(Some((kind, lane, delivery))) =
+            tokio::time::timeout_at(ended, self.deliveries.next()).await
+        {
+            if let Some(delivery) = delivery {
+                self.on_delivery(kind, lane, Some(delivery)).await?;
+            }
+        }
         for waiting in self.buffer.take_all() {
             self.hand_back(waiting);
         }
+        Ok(())
+    }
+
+    /// Ends what runs, and hands it back at once: whether its engine was paid is not known.
+    async fn hand_back_running(&mut self) {
+        self.work.running.shutdown().await;
+        while let Ok(report) = self.work.finished.try_recv() {
+            self.work.take(report);
+        }
+        for waiting in std::mem::take(&mut self.work.started).into_values() {
+            for ticket in &waiting.tickets {
+                if self.work.holding.remove(&ticket.task) {
+                    let message = "the worker had to leave before the task was done";
+                    let outcome = run::unrun(self.env, ticket, Class::Interrupted, message);
+                    self.work.outbox.push(Settlement { outcome, settles: Some(waiting.held.clone()) });
+                }
+            }
+        }
+        self.work.in_use.clear();
+    }
+
+    /// Takes nothing new, hands back what was not started, and waits for what runs; what is not done in time is handed back.
+    async fn drain(mut self) -> anyhow::Result<()> {
+        self.beat(true).await?;
+        self.stop_taking().await?;
         let deadline = tokio::time::sleep(Duration::from_secs(self.env.config.worker.drain_seconds));
         tokio::pin!(deadline);
+        let mut handed_back = false;
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         while self.work.is_busy() {
             self.publish().await?;
@@ -346,10 +403,14 @@ impl<'a> Session<'a> {
                 (number, confirmed) = outbox::next_confirm(&mut self.confirms) => self.on_confirm(number, confirmed).await?,
                 Some(report) = self.work.finished.recv() => self.work.take(report),
                 Some(_) = self.work.running.join_next() => {}
-                // Deliveries that were under way when we stopped: unstarted, so they go back by closing the connection.
-                Some(_) = self.deliveries.next() => {}
                 _ = heartbeat.tick() => self.beat(true).await?,
-                () = &mut deadline => bail!("tasks were still running when the time to finish was over"),
+                () = &mut deadline => {
+                    ensure!(!handed_back, "the broker did not confirm in time what was handed back");
+                    tracing::warn!(deliveries = self.work.started.len(), "the time to finish is over; what runs is handed back");
+                    self.hand_back_running().await;
+                    handed_back = true;
+                    deadline.as_mut().reset(tokio::time::Instant::now() + self.timeout);
+                }
             }
         }
         Ok(())
@@ -357,7 +418,12 @@ impl<'a> Session<'a> {
 }
 
 /// A lane that does not exist yet is the dispatcher's to declare: the session is built again until it is there.
-async fn consume(env: &Env, channel: &Channel, kind: Kind, lane: Lane) -> anyhow::Result<Deliveries> {
+async fn consume(
+    env: &Env,
+    channel: &Channel,
+    kind: Kind,
+    lane: Lane,
+) -> anyhow::Result<(ShortString, Deliveries)> {
     let prefetch = if lane == Lane::Alone { 1 } else { u16::try_from(env.permits).unwrap_or(u16::MAX) };
     let timeout = env.config.broker.timeout();
     amqp::bounded(
@@ -369,7 +435,8 @@ async fn consume(env: &Env, channel: &Channel, kind: Kind, lane: Lane) -> anyhow
     let consumer = amqp::consume(channel, &lane_queue(kind, lane), &env.id, false, timeout)
         .await
         .context("a collector declares the lanes when it starts")?;
+    let tag = consumer.tag();
     // An end that nobody asked for ends the session.
     let ended = futures_util::stream::once(async { None });
-    Ok(consumer.map(Some).chain(ended).map(move |delivery| (kind, lane, delivery)).boxed())
+    Ok((tag, consumer.map(Some).chain(ended).map(move |delivery| (kind, lane, delivery)).boxed()))
 }

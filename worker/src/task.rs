@@ -6,6 +6,7 @@ mod mix;
 mod noop;
 mod outline;
 pub(crate) mod parts;
+mod room;
 mod script;
 mod speaking;
 mod tts;
@@ -25,6 +26,7 @@ use crate::engine::pace::{Pace, VoiceName, planned};
 use crate::engine::{Bill, Call};
 use crate::failure::Failure;
 use crate::task::parts::PartSink;
+use crate::task::room::Patience;
 
 /// How numbers and marks are said: a part of the name of recorded speech.
 fn text_revision() -> String {
@@ -73,8 +75,22 @@ pub(crate) async fn run(
         Kind::Outline => outline::run(env, ticket, &call).await,
         Kind::Script => script::run(env, ticket, call, parts).await,
         Kind::Tts => tts::run(env, ticket, &call).await,
-        Kind::Mix => mix::run(env, ticket).await,
-        Kind::Join => join::run(env, ticket).await,
+        Kind::Mix | Kind::Join => put_together(env, ticket).await,
+    }
+}
+
+/// Mixes or joins; again when there was no room for what it writes.
+async fn put_together(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
+    let mut patience = Patience::new(env);
+    loop {
+        let done = match ticket.kind {
+            Kind::Join => join::run(env, ticket).await,
+            _ => mix::run(env, ticket).await,
+        };
+        match done {
+            Err(failure) => patience.wait(failure).await?,
+            done => return done,
+        }
     }
 }
 

@@ -11,9 +11,9 @@ use nix::sys::signal::Signal;
 use crate::audio::expect_every_number_once;
 use crate::fleet::{Fleet, Servers, Setup, numbered_article};
 
-const SPOKEN: &str = "select count(*) from tasks where kind = 'tts' and state = 'done'";
+pub(crate) const SPOKEN: &str = "select count(*) from tasks where kind = 'tts' and state = 'done'";
 
-async fn slow_speech() -> anyhow::Result<Provider> {
+pub(crate) async fn slow_speech() -> anyhow::Result<Provider> {
     let latency = Latency::Fixed(Duration::from_millis(300));
     Provider::start(Settings::default().speech_latency(latency)).await
 }
@@ -21,7 +21,7 @@ async fn slow_speech() -> anyhow::Result<Provider> {
 /// Each point in turn aborts a process that passes it; a second process of the role carries on.
 pub(crate) async fn every_crash_point_is_survived(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
-    let setup = Setup { producers: 1, workers: 0, collectors: 0, environment: Vec::new() };
+    let setup = Setup { workers: 0, collectors: 0, ..Setup::default() };
     let mut fleet = Fleet::start(
         servers,
         "crash",

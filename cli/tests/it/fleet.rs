@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use common::private::PrivateServers;
-use common::private::Redis;
+use common::private::{FaultProxy, Postgres, PrivateServers, RabbitMq, Redis};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -63,11 +62,24 @@ pub(crate) struct Setup {
     pub(crate) workers: usize,
     pub(crate) collectors: usize,
     pub(crate) environment: Vec<(String, String)>,
+    /// A PostgreSQL or a RabbitMQ of this test alone.
+    pub(crate) own_postgres: bool,
+    pub(crate) own_rabbitmq: bool,
+    /// Roles reach the database through a proxy.
+    pub(crate) proxied_database: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { producers: 1, workers: 1, collectors: 1, environment: Vec::new() }
+        Setup {
+            producers: 1,
+            workers: 1,
+            collectors: 1,
+            environment: Vec::new(),
+            own_postgres: false,
+            own_rabbitmq: false,
+            proxied_database: false,
+        }
     }
 }
 
@@ -110,6 +122,15 @@ impl Role {
     }
 }
 
+/// An address that leads through a proxy instead.
+pub(crate) async fn behind_proxy(url: &str) -> anyhow::Result<(FaultProxy, String)> {
+    let port = url.split("127.0.0.1:").nth(1).context("a local address")?;
+    let port = port.split(|c: char| !c.is_ascii_digit()).next().context("a port")?;
+    let proxy = FaultProxy::start(format!("127.0.0.1:{port}").parse()?).await?;
+    let url = url.replace(&format!("127.0.0.1:{port}"), &proxy.addr().to_string());
+    Ok((proxy, url))
+}
+
 pub(crate) struct Fleet {
     pub(crate) folder: PathBuf,
     pub(crate) vhost: String,
@@ -119,9 +140,13 @@ pub(crate) struct Fleet {
     pub(crate) http: reqwest::Client,
     environment: BTreeMap<String, String>,
     database: String,
-    redis: Option<Redis>,
-    /// Servers of this test alone, when it does things to them.
+    pub(crate) redis: Option<Redis>,
+    /// Servers of this test alone, when it does things to them: all, or one of them.
     pub(crate) own: Option<PrivateServers>,
+    pub(crate) postgres: Option<Postgres>,
+    pub(crate) rabbitmq: Option<RabbitMq>,
+    /// What stands between the roles and the database, if anything.
+    pub(crate) database_proxy: Option<FaultProxy>,
     shared: Option<Arc<Servers>>,
     spawned: usize,
 }
@@ -131,20 +156,85 @@ impl Fleet {
     pub(crate) async fn start(servers: &Arc<Servers>, name: &str, setup: Setup) -> anyhow::Result<Fleet> {
         let folder = servers.folder(name)?;
         let database = folder.file_name().and_then(|n| n.to_str()).context("a name")?.replace('-', "_");
-        let (database_url, broker_url) = {
+        let data = folder.join("own");
+        let postgres = if setup.own_postgres { Some(Postgres::start(&data).await?) } else { None };
+        let rabbitmq = if setup.own_rabbitmq { Some(RabbitMq::start(&data).await?) } else { None };
+        let (mut database_url, broker_url) = {
             let shared = servers.shared.lock().await;
             let shared = shared.as_ref().context("the servers are stopped")?;
-            shared.postgres.create_database(&database).await?;
-            shared.rabbitmq.create_vhost(&database).await?;
-            (shared.postgres.database_url(&database), shared.rabbitmq.vhost_url(&database))
+            let postgres = postgres.as_ref().unwrap_or(&shared.postgres);
+            let rabbitmq = rabbitmq.as_ref().unwrap_or(&shared.rabbitmq);
+            postgres.create_database(&database).await?;
+            rabbitmq.create_vhost(&database).await?;
+            (postgres.database_url(&database), rabbitmq.vhost_url(&database))
         };
+        let direct = database_url.clone();
+        let mut database_proxy = None;
+        if setup.proxied_database {
+            let (proxy, url) = behind_proxy(&database_url).await?;
+            (database_proxy, database_url) = (Some(proxy), url);
+        }
         let redis = Redis::start(&folder.join("redis")).await?;
         let mut fleet = Fleet::prepare(folder, &database_url, &broker_url, &redis.url(), &setup)?;
+        fleet.database = direct;
         fleet.redis = Some(redis);
+        (fleet.postgres, fleet.rabbitmq, fleet.database_proxy) = (postgres, rabbitmq, database_proxy);
         fleet.vhost = database;
         fleet.shared = Some(servers.clone());
         fleet.start_roles(&setup).await?;
         Ok(fleet)
+    }
+
+    /// Does something with the broker of this fleet, shared or not.
+    pub(crate) async fn with_rabbitmq<T>(
+        &self,
+        work: impl AsyncFnOnce(&RabbitMq) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        if let Some(own) = &self.own {
+            return work(&own.rabbitmq).await;
+        }
+        if let Some(own) = &self.rabbitmq {
+            return work(own).await;
+        }
+        let shared = self.shared.as_ref().context("no servers")?.shared.lock().await;
+        work(&shared.as_ref().context("the servers are stopped")?.rabbitmq).await
+    }
+
+    /// The number of messages in a queue, as a client sees it: the management API lags behind.
+    pub(crate) async fn messages(&self, queue: &str) -> anyhow::Result<u32> {
+        let connection = self.connect().await?;
+        let channel = connection.create_channel().await?;
+        let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+        let found = channel.queue_declare(queue.into(), options, Default::default()).await?;
+        connection.close(200, "looked".into()).await?;
+        Ok(found.message_count())
+    }
+
+    /// A connection to the broker, as a role has one.
+    pub(crate) async fn connect(&self) -> anyhow::Result<lapin::Connection> {
+        let url = self.environment["PODFLEET__BROKER__URL"].clone();
+        common::amqp::connect(&common::config::Broker { url, ..Default::default() }, "test").await
+    }
+
+    /// Where a role serves its health and metrics; its log tells.
+    pub(crate) async fn health(&mut self, role: &str) -> anyhow::Result<String> {
+        let log = self.role(role).log.clone();
+        until("a health address in the log", async || {
+            let log = std::fs::read_to_string(&log)?;
+            let line = log.lines().find(|line| line.contains("health and metrics"));
+            let found = line.and_then(|line| line.find("127.0.0.1").map(|at| &line[at..]));
+            let address = |text: &str| -> String {
+                text.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect()
+            };
+            Ok(found.map(|text| format!("http://{}", address(text).trim_end_matches(':'))))
+        })
+        .await
+    }
+
+    /// Takes a role out of the fleet, to end it.
+    pub(crate) fn take_role(&mut self, name: &str) -> Role {
+        let at = self.roles.iter().position(|role| role.name.starts_with(name));
+        self.roles.remove(at.unwrap_or_else(|| panic!("no {name}")))
     }
 
     /// On servers of its own, to which the test may do what it likes.
@@ -194,6 +284,9 @@ impl Fleet {
             database: database.to_owned(),
             redis: None,
             own: None,
+            postgres: None,
+            rabbitmq: None,
+            database_proxy: None,
             shared: None,
             spawned: 0,
         })
@@ -234,7 +327,7 @@ impl Fleet {
         self.spawn_with(role, &[], environment).await
     }
 
-    async fn spawn_with(
+    pub(crate) async fn spawn_with(
         &mut self,
         role: &str,
         arguments: &[String],
@@ -333,6 +426,32 @@ impl Fleet {
         Ok(rows)
     }
 
+    /// Several statements, as one transaction.
+    pub(crate) async fn execute(&self, sql: &str) -> anyhow::Result<()> {
+        let (client, connection) = tokio_postgres::connect(&self.database, NoTls).await?;
+        let connection = tokio::spawn(connection);
+        client.batch_execute(sql).await?;
+        drop(client);
+        Ok(connection.await??)
+    }
+
+    /// One statement that cannot be part of a transaction.
+    pub(crate) async fn statement(&self, sql: &str) -> anyhow::Result<()> {
+        self.query(sql).await.map(drop)
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Roles that are started from now on use another database of the same server.
+    pub(crate) fn move_to_database(&mut self, name: &str) -> anyhow::Result<()> {
+        let (server, _) = self.database.rsplit_once('/').context("an address")?;
+        self.database = format!("{server}/{name}");
+        self.environment.insert("PODFLEET__DATABASE__URL".into(), self.database.clone());
+        Ok(())
+    }
+
     pub(crate) async fn count(&self, sql: &str) -> anyhow::Result<i64> {
         Ok(self.query(sql).await?.first().context("a row")?.get(0))
     }
@@ -367,14 +486,7 @@ impl Fleet {
             self.until_count(sql, |count| count == 0).await.with_context(|| what.to_owned())?;
         }
         until("empty queues", async || {
-            let queues = match (&self.own, &self.shared) {
-                (Some(own), _) => own.rabbitmq.queues(&self.vhost).await?,
-                (None, Some(servers)) => {
-                    let shared = servers.shared.lock().await;
-                    shared.as_ref().context("servers")?.rabbitmq.queues(&self.vhost).await?
-                }
-                (None, None) => bail!("no servers"),
-            };
+            let queues = self.with_rabbitmq(async |rabbitmq| rabbitmq.queues(&self.vhost).await).await?;
             Ok(queues.iter().filter(|q| q.name.ends_with(".v1")).all(|q| q.messages == 0).then_some(()))
         })
         .await
@@ -389,8 +501,18 @@ impl Fleet {
             let status = role.exit().await?;
             ensure!(status.success(), "{} ended with {status}; its log is {}", role.name, role.log.display());
         }
+        self.stop_servers().await
+    }
+
+    async fn stop_servers(mut self) -> anyhow::Result<()> {
         if let Some(redis) = &mut self.redis {
             redis.stop().await?;
+        }
+        if let Some(postgres) = &mut self.postgres {
+            postgres.stop().await?;
+        }
+        if let Some(rabbitmq) = &mut self.rabbitmq {
+            rabbitmq.stop().await?;
         }
         if let Some(own) = self.own.take() {
             own.stop().await?;
@@ -406,13 +528,7 @@ impl Fleet {
         for role in &mut self.roles {
             role.exit().await?;
         }
-        if let Some(redis) = &mut self.redis {
-            redis.stop().await?;
-        }
-        if let Some(own) = self.own.take() {
-            own.stop().await?;
-        }
-        Ok(())
+        self.stop_servers().await
     }
 }
 

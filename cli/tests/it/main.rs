@@ -15,6 +15,7 @@ mod faults;
 mod fleet;
 mod live;
 mod providers;
+mod recovery;
 mod replay;
 mod scale;
 mod spine;
@@ -29,7 +30,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use crate::fleet::Servers;
 
-type Test = for<'a> fn(&'a Arc<Servers>) -> LocalBoxFuture<'a, anyhow::Result<()>>;
+pub(crate) type Test = for<'a> fn(&'a Arc<Servers>) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 
 /// Every test there is.
 const TESTS: &[(&str, Test)] = &[
@@ -202,6 +203,7 @@ fn main() -> ExitCode {
 fn trials(runtime: &'static tokio::runtime::Runtime, servers: Option<&Arc<Servers>>) -> Vec<Trial> {
     TESTS
         .iter()
+        .chain(recovery::TESTS)
         .map(|(name, test)| {
             let servers = servers.cloned();
             Trial::test(*name, move || {

@@ -42,6 +42,25 @@ pub struct Cache {
 pub struct Blobs {
     /// `PODFLEET__BLOBS__FOLDER`: a local folder that every role can reach. Default `.podfleet/blobs`.
     pub folder: String,
+    /// `PODFLEET__BLOBS__SWEEP`: whether collectors remove blobs that no row needs: `on`, `dry` (they only say which), `off`.
+    /// Default `on`.
+    pub sweep: Sweep,
+    /// `PODFLEET__BLOBS__KEEP_DAYS`: how long a blob stays that no row needs, since it was last used; at least 2. Default 7.
+    pub keep_days: u32,
+    /// `PODFLEET__BLOBS__SWEEP_SECONDS`: the time between two looks, at 1,000 files each. Default 60.
+    pub sweep_seconds: u64,
+    /// `PODFLEET__BLOBS__WAIT_SECONDS`: how long a task waits for room on a full disk before it counts as failed. Default 60.
+    pub wait_seconds: u64,
+}
+
+/// What collectors do with blobs that no row needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sweep {
+    #[default]
+    On,
+    Dry,
+    Off,
 }
 
 /// `[producer]`: the HTTP API and the AMQP intake.
@@ -52,6 +71,9 @@ pub struct Producer {
     pub bind: String,
     /// `PODFLEET__PRODUCER__MAX_IN_FLIGHT`: requests being accepted at once; more are answered 503. Default 1024.
     pub max_in_flight: usize,
+    /// `PODFLEET__PRODUCER__MAX_WAITING`: accepted podcasts whose first task nobody has dispatched; while no dispatcher is heard of,
+    /// requests beyond are answered 503. Default 10000.
+    pub max_waiting: usize,
 }
 
 /// `[worker]`: how many tasks a worker process does at a time.
@@ -76,6 +98,9 @@ pub struct Collector {
     pub single_active: bool,
     /// `PODFLEET__COLLECTOR__MIXERS`: mix and join tasks at a time, in a child process; 0 runs none here. Default 2.
     pub mixers: u16,
+    /// `PODFLEET__COLLECTOR__LOST_AFTER_SECONDS`: a ticket sent so long ago, of an empty lane and in no worker's hands, is lost and
+    /// sent again; at least 10. Default 30.
+    pub lost_after_seconds: u32,
     /// `PODFLEET__COLLECTOR__HEALTH_BIND`: `/livez`, `/readyz`, `/metrics`. Port 0 takes a free one. Default `127.0.0.1:0`.
     pub health_bind: String,
 }
@@ -120,13 +145,19 @@ impl Default for Cache {
 
 impl Default for Blobs {
     fn default() -> Self {
-        Blobs { folder: ".podfleet/blobs".into() }
+        Blobs {
+            folder: ".podfleet/blobs".into(),
+            sweep: Sweep::On,
+            keep_days: 7,
+            sweep_seconds: 60,
+            wait_seconds: 60,
+        }
     }
 }
 
 impl Default for Producer {
     fn default() -> Self {
-        Producer { bind: "127.0.0.1:8080".into(), max_in_flight: 1024 }
+        Producer { bind: "127.0.0.1:8080".into(), max_in_flight: 1024, max_waiting: 10_000 }
     }
 }
 
@@ -138,7 +169,13 @@ impl Default for Worker {
 
 impl Default for Collector {
     fn default() -> Self {
-        Collector { partitions: 1, single_active: true, mixers: 2, health_bind: "127.0.0.1:0".into() }
+        Collector {
+            partitions: 1,
+            single_active: true,
+            mixers: 2,
+            lost_after_seconds: 30,
+            health_bind: "127.0.0.1:0".into(),
+        }
     }
 }
 

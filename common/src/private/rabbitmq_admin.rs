@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::rabbitmq::{NODE, RabbitMq, USER};
 
 const HTTP_LIMIT: Duration = Duration::from_secs(15);
-const CTL_LIMIT: Duration = Duration::from_secs(60);
+const CTL_LIMIT: Duration = Duration::from_secs(120);
 
 /// A queue as the management API shows it. Its numbers lag behind by a second or two.
 #[derive(Debug, Clone, Deserialize)]
@@ -64,6 +64,11 @@ impl RabbitMq {
     /// Removes a queue with its messages. One that is not there is no error.
     pub async fn delete_queue(&self, vhost: &str, name: &str) -> anyhow::Result<()> {
         self.call(Method::DELETE, &["queues", vhost, name], Value::Null).await.map(drop)
+    }
+
+    /// Removes the messages of a queue that nobody has taken.
+    pub async fn purge_queue(&self, vhost: &str, name: &str) -> anyhow::Result<()> {
+        self.call(Method::DELETE, &["queues", vhost, name, "contents"], Value::Null).await.map(drop)
     }
 
     /// Raises or ends the memory alarm. While it lasts the broker reads nothing from connections that have published.

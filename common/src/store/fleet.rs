@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use deadpool_postgres::Transaction;
+use jiff::Timestamp;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -10,6 +11,12 @@ use crate::wire::WorkerPulse;
 
 pub async fn epoch(tx: &Transaction<'_>) -> anyhow::Result<Uuid> {
     let select = tx.prepare_cached("select epoch from fleet").await?;
+    Ok(tx.query_one(&select, &[]).await?.get(0))
+}
+
+/// The one clock that all processes share.
+pub async fn now(tx: &Transaction<'_>) -> anyhow::Result<Timestamp> {
+    let select = tx.prepare_cached("select now()").await?;
     Ok(tx.query_one(&select, &[]).await?.get(0))
 }
 

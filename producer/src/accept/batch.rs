@@ -12,7 +12,7 @@ use common::store::events::{self, NewEvent};
 use common::store::podcasts::{self, NewPodcast, State};
 use common::store::reading::Progress;
 use common::store::tasks::{self, NewTask, Start};
-use common::store::{Transaction, fleet};
+use common::store::{self, Transaction, fleet};
 use common::wire::{Hint, INLINE_BYTES};
 use common::work::{Kind, OutlineInput, TextRef};
 use deadpool_postgres::Client;
@@ -20,7 +20,6 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
-use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::rank::VirtualClock;
@@ -62,7 +61,7 @@ pub(super) async fn prepare(env: &Env, waiting: Vec<(Submission, oneshot::Sender
                 Ok(build) => Some(build(reply)),
                 Err(error) => {
                     tracing::error!(error = format!("{error:#}"), "a request could not be prepared");
-                    reply.send(Err(Refusal::Unavailable)).ok();
+                    reply.send(Err(refusal(&error))).ok();
                     None
                 }
             }
@@ -234,12 +233,15 @@ fn first_event(one: &Prepared) -> NewEvent {
     }
 }
 
-/// Whether the database refuses what it was given, rather than being out of reach: a data exception (class 22), a broken
-/// constraint (23), a row beyond a limit (54).
-pub(super) fn is_poison(error: &anyhow::Error) -> bool {
-    let code: Option<&SqlState> = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>())
-        .and_then(|error| error.code());
-    code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)))
+/// What the caller is told of an error.
+pub(super) fn refusal(error: &anyhow::Error) -> Refusal {
+    if blobs::is_disk_full(error.as_ref()) {
+        Refusal::DiskFull("blobs")
+    } else if store::is_disk_full(error) {
+        Refusal::DiskFull("database")
+    } else if store::is_refused(error) {
+        Refusal::Unstorable
+    } else {
+        Refusal::Unavailable
+    }
 }

@@ -3,6 +3,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::request::Fault;
+use common::store;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::SqlState;
@@ -40,11 +41,11 @@ impl Problem {
     /// A database that is away comes back; one that refuses a statement does not change its mind.
     #[allow(clippy::needless_pass_by_value)]
     pub(crate) fn database(error: anyhow::Error) -> Problem {
-        let code: Option<&SqlState> = error
-            .chain()
-            .find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>())
-            .and_then(|error| error.code());
-        match code {
+        match store::code(&error) {
+            Some(code) if *code == SqlState::DISK_FULL => {
+                tracing::error!(error = format!("{error:#}"), "the disk of the database is full");
+                Problem::disk_full("database")
+            }
             Some(code) if ["22", "23", "42", "XX"].iter().any(|class| code.code().starts_with(class)) => {
                 Problem::unexpected(&error)
             }
@@ -53,6 +54,14 @@ impl Problem {
                 Problem::unavailable()
             }
         }
+    }
+
+    /// Of the database or of the blobs.
+    pub(crate) fn disk_full(whose: &str) -> Problem {
+        let detail = format!(
+            "The disk of the {whose} is full. Nothing was stored; try again when there is room on it"
+        );
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disk-full", detail).retry_after(30)
     }
 
     pub(crate) fn unavailable() -> Problem {

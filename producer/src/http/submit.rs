@@ -184,6 +184,12 @@ fn problem(refusal: &Refusal) -> (&'static str, Problem) {
                 "Too many requests are being accepted at once. Nothing was stored; try again in a moment";
             ("overloaded", Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1))
         }
+        Refusal::Backlog => {
+            let detail = "Many accepted podcasts are waiting, and none is being begun: the broker is away or has an alarm, or no \
+                          collector runs. Nothing was stored; try again in a while";
+            ("backlog", Problem::new(StatusCode::SERVICE_UNAVAILABLE, "backlog", detail).retry_after(10))
+        }
+        Refusal::DiskFull(whose) => ("disk_full", Problem::disk_full(whose)),
         Refusal::Unavailable => {
             let detail = "The database cannot be reached now, and the request may not have been stored. Send it again with \
                           the same Idempotency-Key, and it is one podcast";

@@ -22,6 +22,8 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
     let key = |ending| blobs::key(&ticket.tenant, "episode", &hash, ending);
     if let Some(mark) = env.blobs.find(&key("json")).await?
         && let Ok(known) = serde_json::from_slice::<Episode>(&mark)
+        && env.blobs.keep(&[&key("json")]).await?
+        && env.blobs.keep(&files(&known)).await?
         && env.blobs.size(&known.audio).await? == Some(known.bytes)
     {
         return Done::from_cache(&known);
@@ -60,6 +62,17 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
     let mark = serde_json::to_vec(&episode).map_err(anyhow::Error::from)?;
     env.blobs.put_if_absent(&key("json"), mark.into()).await?;
     Done::new(&episode, 0)
+}
+
+fn files(episode: &Episode) -> [&str; 6] {
+    [
+        &episode.audio,
+        &episode.transcript_vtt,
+        &episode.transcript_srt,
+        &episode.transcript_json,
+        &episode.transcript_txt,
+        &episode.chapters_json,
+    ]
 }
 
 async fn chapters(env: &Env, input: &JoinInput) -> Result<Vec<Chapter>, Failure> {

@@ -20,7 +20,7 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
     let key = |ending| blobs::key(&ticket.tenant, "mix", &hash, ending);
     if let Some(mark) = env.blobs.find(&key("json")).await?
         && let Ok(known) = serde_json::from_slice::<MixResult>(&mark)
-        && env.blobs.size(&known.audio).await?.is_some()
+        && env.blobs.keep(&[&known.audio, &known.cues, &key("json")]).await?
     {
         return Done::from_cache(&known);
     }

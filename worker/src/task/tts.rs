@@ -6,6 +6,7 @@ use common::crash;
 use common::wire::Ticket;
 use common::work::{SpeechInput, SpeechResult};
 
+use super::room::Patience;
 use super::speaking::speak;
 use super::{Chain, Done, cached, input, remember, result_hash, text_revision};
 use crate::Env;
@@ -62,6 +63,8 @@ async fn find(env: &Env, ticket: &Ticket, hash: &str) -> Result<Option<SpeechRes
         },
     };
     let Some(known) = known else { return Ok(None) };
+    // First said that it is used, then looked at: from then on nobody collects it.
+    env.blobs.keep(&[&known.audio, &mark_key(ticket, hash)]).await?;
     let whole = env.blobs.size(&known.audio).await? == Some(WAV_HEADER + 2 * known.samples);
     if !whole {
         // Gone or cut off: it is made again, under the same name.
@@ -85,7 +88,13 @@ async fn store(
         lufs: prepared.lufs,
         true_peak_dbtp: prepared.true_peak_dbtp,
     };
-    let stored = env.blobs.put_if_absent(&speech.audio, prepared.wav.into()).await?;
+    let (wav, mut patience) = (Bytes::from(prepared.wav), Patience::new(env));
+    let stored = loop {
+        match env.blobs.put_if_absent(&speech.audio, wav.clone()).await {
+            Ok(stored) => break stored,
+            Err(error) => patience.wait(error.into()).await?,
+        }
+    };
     if !stored {
         let size = env.blobs.size(&speech.audio).await?.unwrap_or(WAV_HEADER);
         if size != WAV_HEADER + 2 * speech.samples {
@@ -113,7 +122,10 @@ async fn adopt(env: &Env, ticket: &Ticket, hash: &str, ours: SpeechResult) -> Re
 
 async fn mark(env: &Env, ticket: &Ticket, hash: &str, speech: &SpeechResult) -> Result<(), Failure> {
     let json = serde_json::to_vec(speech).map_err(anyhow::Error::from)?;
-    env.blobs.put_if_absent(&mark_key(ticket, hash), Bytes::from(json)).await?;
+    let (json, mut patience) = (Bytes::from(json), Patience::new(env));
+    while let Err(error) = env.blobs.put_if_absent(&mark_key(ticket, hash), json.clone()).await {
+        patience.wait(error.into()).await?;
+    }
     Ok(())
 }
 

@@ -170,6 +170,16 @@ pub async fn in_flight(tx: &Transaction<'_>) -> anyhow::Result<Vec<(Kind, Lane, 
         .collect()
 }
 
+/// How many podcasts wait for their very first dispatch; counts no further than `most`.
+pub async fn podcasts_waiting(tx: &Transaction<'_>, most: i64) -> anyhow::Result<i64> {
+    let select = tx
+        .prepare_cached(
+            "select count(*) from (select from tasks where state = 'ready' and kind = 'outline' limit $1) waiting",
+        )
+        .await?;
+    Ok(tx.query_one(&select, &[&most]).await?.get(0))
+}
+
 /// Lanes in which anything waits: one look at the head of each lane's index.
 pub async fn waiting_lanes(tx: &Transaction<'_>) -> anyhow::Result<Vec<(Kind, Lane)>> {
     let select = tx

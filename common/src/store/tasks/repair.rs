@@ -63,28 +63,31 @@ pub async fn of_lane(tx: &Transaction<'_>, kind: Kind, lane: Lane) -> anyhow::Re
     Ok(tx.execute(&update, &[&kind.as_str(), &lane.as_str()]).await?)
 }
 
-/// Tasks dispatched 30 s ago whose lane is empty and which no live process holds.
+/// Tasks dispatched so many seconds ago whose lane is empty and which no live process holds.
 pub async fn lost_from_empty_lane(
     tx: &Transaction<'_>,
     kind: Kind,
     lane: Lane,
     held_by_workers: &[Uuid],
+    seconds: u32,
 ) -> anyhow::Result<u64> {
     let update = tx
         .prepare_cached(release!(
-            "t.kind = $1 and t.lane = $2 and t.dispatched_at < now() - interval '30 seconds' and t.id <> all($3)"
+            "t.kind = $1 and t.lane = $2 and t.dispatched_at < now() - make_interval(secs => $4) and t.id <> all($3)"
         ))
         .await?;
-    Ok(tx.execute(&update, &[&kind.as_str(), &lane.as_str(), &held_by_workers]).await?)
+    let seconds = f64::from(seconds);
+    Ok(tx.execute(&update, &[&kind.as_str(), &lane.as_str(), &held_by_workers, &seconds]).await?)
 }
 
-/// Lanes that have tasks dispatched 30 s ago or earlier: candidates for [`lost_from_empty_lane`].
-pub async fn lanes_with_old_tickets(tx: &Transaction<'_>) -> anyhow::Result<Vec<(Kind, Lane)>> {
+/// Lanes that have tasks dispatched so many seconds ago or earlier: candidates for [`lost_from_empty_lane`].
+pub async fn lanes_with_old_tickets(tx: &Transaction<'_>, seconds: u32) -> anyhow::Result<Vec<(Kind, Lane)>> {
     let select = tx
         .prepare_cached(
-            "select distinct kind, lane from tasks where state = 'dispatched' and dispatched_at < now() - interval '30 seconds'",
+            "select distinct kind, lane from tasks
+             where state = 'dispatched' and dispatched_at < now() - make_interval(secs => $1)",
         )
         .await?;
-    let rows = tx.query(&select, &[]).await?;
+    let rows = tx.query(&select, &[&f64::from(seconds)]).await?;
     Ok(rows.iter().filter_map(|row| Some((Kind::parse(row.get(0))?, Lane::parse(row.get(1))?))).collect())
 }

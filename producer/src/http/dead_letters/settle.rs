@@ -140,7 +140,8 @@ fn unavailable(error: anyhow::Error) -> Problem {
             let detail = "Too many requests are being accepted at once. The letter is open still; try again in a moment";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1)
         }
-        Some(Refusal::Unavailable) => Problem::unavailable(),
+        Some(Refusal::Unavailable | Refusal::Backlog) => Problem::unavailable(),
+        Some(Refusal::DiskFull(whose)) => Problem::disk_full(whose),
         Some(Refusal::Unstorable | Refusal::Conflict { .. }) => Problem::unexpected(&error),
         None => Problem::database(error),
     }

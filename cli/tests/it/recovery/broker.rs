@@ -1,0 +1,137 @@
+//! A broker that takes no messages, one that is out of reach, and one that loses patience.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use common::private::{Fault, RabbitMq};
+use loadtest::providers::{Latency, Provider, Settings};
+use serde_json::{Value, json};
+
+use crate::audio::expect_every_number_once;
+use crate::faults::{SPOKEN, slow_speech};
+use crate::fleet::{Fleet, Servers, Setup, behind_proxy, numbered_article};
+
+/// Podcasts that may wait while nothing is dispatched.
+const MOST: usize = 5;
+
+fn titled(title: String) -> Value {
+    let mut article = numbered_article(1, 3);
+    article["title"] = json!(title);
+    article
+}
+
+/// Real alarms, of memory and then of the disk, while work is under way: requests are accepted up to the bound and then answered
+/// 503; when the alarm is over all is done, by the same processes, and paid once.
+pub(crate) async fn an_alarm_is_waited_out(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let provider = slow_speech().await?;
+    let setup = Setup { own_rabbitmq: true, ..Setup::default() }
+        .with_speech_server(&provider.url())
+        .with("PRODUCER__MAX_WAITING", MOST)
+        .with("BROKER__TIMEOUT_MS", 2000);
+    let mut fleet = Fleet::start(servers, "alarm", setup).await?;
+    let mut ids = Vec::new();
+    for memory in [true, false] {
+        ids.push(fleet.submit(&numbered_article(2, 12)).await?);
+        let spoken = fleet.count(SPOKEN).await?;
+        fleet.until_count(SPOKEN, |count| count >= spoken + 4).await?;
+        let alarm = async |broker: &RabbitMq, on: bool| match memory {
+            true => broker.set_memory_alarm(on).await,
+            false => broker.set_disk_alarm(on).await,
+        };
+        fleet.with_rabbitmq(async |broker| alarm(broker, true).await).await?;
+        let mut accepted = 0;
+        let refused = loop {
+            // Not faster: for some seconds the producer still believes in the dispatcher.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let response = fleet.post(&titled(format!("Alarm {memory} {accepted}"))).await?;
+            if response.status() != 202 {
+                break response;
+            }
+            accepted += 1;
+            ensure!(accepted < 100, "the bound of {MOST} is not kept");
+        };
+        ensure!(refused.status() == 503, "{}", refused.status());
+        let again = refused.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        ensure!(
+            again.and_then(|text| text.parse().ok()).is_some_and(|seconds: u32| seconds > 0),
+            "when to come back"
+        );
+        let problem: Value = refused.json().await?;
+        ensure!(problem["type"] == "urn:podfleet:problem:backlog", "{problem:#}");
+        let waiting =
+            fleet.count("select count(*) from tasks where kind = 'outline' and state = 'ready'").await?;
+        ensure!(waiting >= MOST as i64, "refused before the bound of {MOST}: only {waiting} wait");
+        ensure!(accepted >= MOST, "{accepted} were accepted during the alarm");
+        fleet.with_rabbitmq(async |broker| alarm(broker, false).await).await?;
+        let over = Instant::now();
+        fleet
+            .until_count("select count(*) from podcasts where state = 'running'", |count| count == 0)
+            .await?;
+        println!(
+            "  {accepted} accepted during an alarm, then refused; all done {:.1} s after it",
+            over.elapsed().as_secs_f64()
+        );
+        ensure!(fleet.post(&titled(format!("After {memory}"))).await?.status() == 202, "accepted again");
+    }
+    for role in &mut fleet.roles {
+        ensure!(role.child.try_wait()?.is_none(), "{} had to be started again", role.name);
+    }
+    fleet.at_rest().await?;
+    ensure!(fleet.count("select count(*) from podcasts where state <> 'completed'").await? == 0);
+    ensure!(fleet.count("select count(*) from dead_letters").await? == 0, "nothing was set aside");
+    expect_every_number_once(&fleet, &ids[0]).await?;
+    fleet.stop().await
+}
+
+/// A worker that the broker cannot reach any more, in the middle of its calls: others do its work, and its late answers do no harm.
+pub(crate) async fn a_partition_is_survived(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let provider = slow_speech().await?;
+    let setup = Setup { workers: 0, ..Setup::default() };
+    let mut fleet = Fleet::start(servers, "partition", setup.with_speech_server(&provider.url())).await?;
+    let (proxy, url) = behind_proxy(&fleet.environment()["PODFLEET__BROKER__URL"].clone()).await?;
+    fleet.spawn("worker", &[("PODFLEET__BROKER__URL", &url)]).await?;
+    let id = fleet.submit(&numbered_article(2, 12)).await?;
+    fleet.until_count(SPOKEN, |spoken| spoken >= 4).await?;
+    proxy.set(Fault::Blackhole);
+    let cut = Instant::now();
+    fleet.spawn("worker", &[]).await?;
+    fleet.completed(&id).await?;
+    println!("  done {:.1} s after a worker was cut off from the broker", cut.elapsed().as_secs_f64());
+    expect_every_number_once(&fleet, &id).await?;
+    let twice = provider.ledger().answers_by_text().values().filter(|count| **count > 1).count();
+    ensure!(twice <= 4, "at most what it had in hand is paid twice, not {twice}");
+    // Back again, it tells what it had done, and takes part.
+    proxy.set(Fault::Pass);
+    let mut other = fleet.roles.pop().context("the other worker")?;
+    other.signal(nix::sys::signal::Signal::SIGTERM);
+    other.exit().await?;
+    let id = fleet.submit(&titled("After the partition".into())).await?;
+    fleet.completed(&id).await?;
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
+
+/// The broker closes the channel of a consumer that acks too late, and leaves its connection open.
+pub(crate) async fn a_consumer_that_timed_out_is_built_again(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let latency = Latency::Fixed(Duration::from_secs(12));
+    let provider = Provider::start(Settings::default().speech_latency(latency)).await?;
+    let setup = Setup { own_rabbitmq: true, workers: 0, ..Setup::default() };
+    let mut fleet = Fleet::start(servers, "patience", setup.with_speech_server(&provider.url())).await?;
+    // Both are read when a channel opens.
+    for setting in ["consumer_timeout, 3000", "channel_tick_interval, 1000"] {
+        let expression = format!("application:set_env(rabbit, {setting}).");
+        fleet.with_rabbitmq(async |broker| broker.ctl(&["eval", &expression]).await).await?;
+    }
+    fleet.spawn("worker", &[]).await?;
+    let id = fleet.submit(&numbered_article(1, 2)).await?;
+    fleet.completed(&id).await?;
+    let log = std::fs::read_to_string(&fleet.role("worker").log)?;
+    ensure!(log.contains("delivery acknowledgement on channel"), "the broker did not lose patience");
+    expect_every_number_once(&fleet, &id).await?;
+    // Whoever had a ticket may be alive, but nobody waits for him for ever.
+    let most = provider.ledger().answers_by_text().into_values().max().unwrap_or_default();
+    ensure!(most <= 3, "a segment was paid {most} times");
+    fleet.at_rest().await?;
+    fleet.stop().await
+}

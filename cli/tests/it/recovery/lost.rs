@@ -1,0 +1,143 @@
+//! Work that was lost on its way, and steps that were never taken.
+
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use loadtest::providers::{Provider, Settings};
+use nix::sys::signal::Signal;
+
+use crate::audio::expect_every_number_once;
+use crate::faults::SPOKEN;
+use crate::fleet::{Fleet, Servers, Setup, numbered_article, until};
+
+const TICKETS: &str = "podfleet.tts.normal.v1";
+const OUTCOMES: &str = "podfleet.outcomes.v1";
+const REPAIRED: &str =
+    "select count(*) from attempts where class = 'interrupted' and message like 'its ticket%'";
+
+/// With three collectors, all of them taking outcomes, which look after the same work at the same time.
+pub(crate) async fn purged_lanes_and_outcomes_are_found(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let provider = Provider::start(Settings::default()).await?;
+    let setup = Setup { workers: 0, collectors: 3, ..Setup::default() }
+        .with_speech_server(&provider.url())
+        .with("COLLECTOR__SINGLE_ACTIVE", false)
+        .with("COLLECTOR__MIXERS", 1)
+        .with("COLLECTOR__LOST_AFTER_SECONDS", 10);
+    let mut fleet = Fleet::start(servers, "purged", setup).await?;
+    let id = fleet.submit(&numbered_article(2, 6)).await?;
+    // Somebody who writes but does not speak: the lane fills.
+    let writer = ["--tasks".to_owned(), "outline,script".to_owned()];
+    fleet.spawn_with("worker", &writer, &[]).await?;
+    until(
+        "tickets in the lane",
+        async || Ok((fleet.messages(TICKETS).await.unwrap_or(0) >= 6).then_some(())),
+    )
+    .await?;
+    fleet.with_rabbitmq(async |rabbitmq| rabbitmq.purge_queue(&fleet.vhost, TICKETS).await).await?;
+    ensure!(fleet.messages(TICKETS).await? == 0, "the lane is purged");
+    fleet.until_count(REPAIRED, |count| count >= 6).await?;
+
+    // Nobody takes outcomes: they pile up, and are purged.
+    for _ in 0..3 {
+        let mut collector = fleet.take_role("collector");
+        collector.signal(Signal::SIGTERM);
+        ensure!(collector.exit().await?.success(), "a collector leaves in order");
+    }
+    fleet.spawn("worker", &[]).await?;
+    until("outcomes in their queue", async || Ok((fleet.messages(OUTCOMES).await? > 0).then_some(())))
+        .await?;
+    until("an idle worker", async || {
+        Ok((fleet.messages(TICKETS).await? == 0 && provider.ledger().answered() >= 6).then_some(()))
+    })
+    .await?;
+    let (before, spoken) = (fleet.count(REPAIRED).await?, provider.ledger().answered());
+    fleet.with_rabbitmq(async |rabbitmq| rabbitmq.purge_queue(&fleet.vhost, OUTCOMES).await).await?;
+    for _ in 0..3 {
+        fleet.spawn("collector", &[]).await?;
+    }
+    fleet.completed(&id).await?;
+    ensure!(fleet.count(REPAIRED).await? > before, "what was lost was sent again");
+    ensure!(
+        spoken > 0 && provider.ledger().answers_by_text().values().all(|count| *count == 1),
+        "and not paid again"
+    );
+    ensure!(
+        fleet.count("select count(*) from (select task_id, attempt, part from attempts where class = 'interrupted'
+                     group by 1, 2, 3 having count(*) > 1) twice").await? == 0,
+        "three collectors released something twice"
+    );
+    expect_every_number_once(&fleet, &id).await?;
+
+    // A deleted queue of outcomes: the session is built again, and the queue with it.
+    fleet.with_rabbitmq(async |rabbitmq| rabbitmq.delete_queue(&fleet.vhost, OUTCOMES).await).await?;
+    let mut article = numbered_article(1, 3);
+    article["title"] = serde_json::json!("After the deletion");
+    let id = fleet.submit(&article).await?;
+    fleet.completed(&id).await?;
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
+
+/// A state that no code of ours leads to, made by hand: all is done and the next step does not exist.
+pub(crate) async fn missed_fan_ins_are_made_and_drift_is_told(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let provider = Provider::start(Settings::default()).await?;
+    let setup = Setup { collectors: 3, ..Setup::default() }
+        .with("COLLECTOR__SINGLE_ACTIVE", false)
+        .with("COLLECTOR__MIXERS", 1);
+    let mut fleet = Fleet::start(servers, "fan-in", setup.with_speech_server(&provider.url())).await?;
+    let id = fleet.submit(&numbered_article(2, 3)).await?;
+    fleet.completed(&id).await?;
+    for lost in ["kind = 'join'", "kind = 'join' or kind = 'mix' and chapter = 0"] {
+        let mixes = if lost.contains("mix") { 1 } else { 0 };
+        fleet
+            .execute(&format!(
+                "update podcasts set state = 'running', episode = null, finished_at = null, chapters_mixed = chapters_mixed - {mixes}
+                     where id = '{id}';
+                 update chapters set mix = null where podcast_id = '{id}' and chapter < {mixes};
+                 delete from tasks where podcast_id = '{id}' and ({lost});"
+            ))
+            .await?;
+        ensure!(fleet.podcast(&id).await?["state"] != "failed");
+        fleet.completed(&id).await.with_context(|| lost.to_owned())?;
+        expect_every_number_once(&fleet, &id).await?;
+    }
+    let repairs = fleet.count("select count(*) from tasks where kind in ('mix', 'join')").await?;
+    ensure!(repairs == 3, "each fan-in once: {repairs}");
+    ensure!(
+        provider.ledger().answers_by_text().values().all(|count| *count == 1),
+        "nothing was spoken again"
+    );
+
+    // Counters that are wrong are told and left alone.
+    for _ in 0..2 {
+        let mut collector = fleet.take_role("collector");
+        collector.signal(Signal::SIGTERM);
+        collector.exit().await?;
+    }
+    let mut worker = fleet.take_role("worker");
+    worker.signal(Signal::SIGTERM);
+    worker.exit().await?;
+    let mut article = numbered_article(1, 2);
+    article["title"] = serde_json::json!("Drift");
+    let id = fleet.submit(&article).await?;
+    fleet.execute(&format!("update podcasts set segments_done = 1 where id = '{id}'")).await?;
+    told(&mut fleet, "podfleet_drifted_podcasts 1").await?;
+    let counted = format!("select segments_done::bigint from podcasts where id = '{id}'");
+    ensure!(fleet.count(&counted).await? == 1, "nobody repairs it in silence");
+    fleet.execute(&format!("update podcasts set segments_done = 0 where id = '{id}'")).await?;
+    told(&mut fleet, "podfleet_drifted_podcasts 0").await?;
+    fleet.spawn("worker", &[]).await?;
+    fleet.completed(&id).await?;
+    ensure!(fleet.count(SPOKEN).await? > 0);
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
+
+async fn told(fleet: &mut Fleet, line: &str) -> anyhow::Result<()> {
+    let address = fleet.health("collector").await?;
+    until(line, async || {
+        let metrics = fleet.http.get(format!("{address}/metrics")).send().await?.text().await?;
+        Ok(metrics.lines().any(|found| found == line).then_some(()))
+    })
+    .await
+}

@@ -51,11 +51,12 @@ pub(crate) async fn run(options: Chaos) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("finding this program")?;
     let mut world = World::start(&program).await?;
     let report = rage(&mut world, seed, &options, &shutdown).await;
-    let logs = world.stop(!matches!(&report, Ok(report) if report.holds())).await?;
-    let report = report?;
-    if let Some(file) = &options.output {
+    // Before anything else may go wrong.
+    if let (Ok(report), Some(file)) = (&report, &options.output) {
         report.write(file)?;
     }
+    let logs = world.stop(!matches!(&report, Ok(report) if report.holds())).await;
+    let report = report?;
     if options.json {
         print_json(&serde_json::to_value(&report)?)?;
     } else {

@@ -57,7 +57,7 @@ pub(crate) async fn run(options: Mixed) -> anyhow::Result<()> {
         () = shutdown.cancelled() => Err(Failure::Interrupted.into()),
     };
     let holds = matches!(&worked, Ok((_, findings)) if findings.violations.is_empty());
-    let logs = world.stop(!holds).await?;
+    let logs = world.stop(!holds).await;
     let (log, findings) = worked?;
     let state = |name: &str| findings.states.get(name).copied().unwrap_or_default();
     print(format!(

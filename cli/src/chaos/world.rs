@@ -17,6 +17,7 @@ use tokio::process::Child;
 use tokio_postgres::NoTls;
 
 use crate::fleet::children::{self, Nursery};
+use crate::output::remark;
 
 /// What runs: two producers, two collectors (each with its mixing process), three workers.
 const MEMBERS: [(&str, usize); 3] = [("producer", 2), ("collector", 2), ("worker", 3)];
@@ -331,14 +332,21 @@ impl World {
         self.folder.path()
     }
 
-    /// Ends everything; returns the folder of the logs if they are kept.
-    pub(super) async fn stop(mut self, keep_logs: bool) -> anyhow::Result<Option<PathBuf>> {
+    /// Ends everything; returns the folder of the logs if they are kept. What does not leave in order is killed with this process.
+    pub(super) async fn stop(mut self, keep_logs: bool) -> Option<PathBuf> {
+        let members = self.end_all().await;
+        if let Err(error) = members.and(self.servers.stop().await) {
+            remark(format!("not everything has ended in order: {error:#}"));
+        }
+        keep_logs.then(|| self.folder.keep())
+    }
+
+    async fn end_all(&mut self) -> anyhow::Result<()> {
         for name in self.names() {
             self.signal(&name, Signal::SIGCONT)?;
             self.end(&name).await?;
         }
-        self.servers.stop().await?;
-        Ok(keep_logs.then(|| self.folder.keep()))
+        Ok(())
     }
 }
 

@@ -19,8 +19,10 @@ use super::world::{REFUSED_ONCE, connect};
 
 /// Podcasts that may be unfinished before applications wait.
 const MOST_RUNNING: i64 = 30;
-/// But not longer than this: if everything that runs waits for something, new work shows that work flows.
+/// An application that has waited this long does not wait while fewer than these are unfinished: if everything that runs waits for
+/// something, new work shows that work flows.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const MOST_WAITING: i64 = 120;
 /// Between two requests of one application.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Before an unanswered request is sent again.
@@ -47,7 +49,7 @@ impl Application {
         let mut last = Instant::now();
         while !stop.is_cancelled() {
             let ordered = self.orders.take();
-            if ordered || last.elapsed() > LONGEST_WAIT || self.has_room().await {
+            if ordered || self.has_room(last.elapsed()).await {
                 last = Instant::now();
                 if let Err(error) = self.ask(ordered).await {
                     self.log.write().complaints.push(format!("{error:#}"));
@@ -80,7 +82,8 @@ impl Application {
         Ok(())
     }
 
-    async fn has_room(&self) -> bool {
+    async fn has_room(&self, waited: Duration) -> bool {
+        let most = if waited > LONGEST_WAIT { MOST_WAITING } else { MOST_RUNNING };
         let count = async {
             let database = connect(&self.database_url).await?;
             let row =
@@ -88,7 +91,7 @@ impl Application {
             anyhow::Ok(row.get::<_, i64>(0))
         };
         // Whether it can be counted or not, asking does no harm.
-        count.await.map_or(true, |running| running < MOST_RUNNING)
+        count.await.map_or(true, |running| running < most)
     }
 
     fn api(&self, attempt: usize) -> &str {

@@ -30,7 +30,7 @@ use crate::output::remark;
 const MOST_MEMORY_MIB: u64 = 512;
 
 /// Whatever still moves then goes round in circles.
-const LONGEST_UNTIL_REST: Duration = Duration::from_secs(15 * 60);
+const LONGEST_UNTIL_REST: Duration = Duration::from_secs(45 * 60);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Findings {

@@ -11,7 +11,7 @@ use common::config::Config;
 use common::{process, store, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nix::unistd::getppid;
-use producer::NoKeys;
+use producer::{LiveEncoder, NoKeys};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Producer, Role, Worker};
@@ -31,12 +31,28 @@ pub(crate) async fn producer(config: Option<&Path>, options: Producer) -> anyhow
     if let Some(path) = &options.ready_file {
         tell_ready(path, &format!("{address}\n"))?;
     }
-    let options = producer::Options { trusts_loopback: options.trust_loopback };
+    let options = producer::Options {
+        trusts_loopback: options.trust_loopback,
+        new_encoder: |audio| Box::new(Frames(worker::audio::live::LiveEncoder::new(audio.clone()))),
+    };
     let ended = producer::run(process.config, options, process.metrics, listener, process.shutdown).await;
     ended.map_err(|error| match error.downcast_ref::<NoKeys>() {
         Some(no_keys) => Failure::Usage(no_keys.to_string()).into(),
         None => error,
     })
+}
+
+/// What a producer lets those hear who listen while an episode is made, made as workers make it.
+struct Frames(worker::audio::live::LiveEncoder);
+
+impl LiveEncoder for Frames {
+    fn segment(&mut self, wav: &[u8], samples: u64, pause_ms: u32) -> anyhow::Result<Vec<u8>> {
+        self.0.segment(wav, samples, pause_ms).map_err(anyhow::Error::msg)
+    }
+
+    fn end_chapter(&mut self) -> anyhow::Result<Vec<u8>> {
+        self.0.end_chapter().map_err(anyhow::Error::msg)
+    }
 }
 
 pub(crate) async fn worker(config: Option<&Path>, options: Worker) -> anyhow::Result<()> {

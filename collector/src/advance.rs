@@ -79,6 +79,8 @@ pub struct Changes {
     pub touched_chapters: BTreeSet<(Uuid, i32, i32)>,
     /// Podcasts that ended with these outcomes.
     pub ended: BTreeSet<Uuid>,
+    /// Podcasts whose first segment can be heard since these outcomes.
+    pub audible: BTreeSet<Uuid>,
     /// Of each lane, how many tickets came back.
     pub settled: BTreeMap<(Kind, Lane), u32>,
     /// Outcomes that changed nothing: duplicates and latecomers.
@@ -181,6 +183,9 @@ impl Step<'_> {
             task.state = State::Done;
         }
         self.changes.touched_podcasts.insert(task.podcast_id);
+        if let Some(podcast) = self.rows.podcasts.get_mut(&task.podcast_id) {
+            podcast.saved = podcast.saved.and(self.outcome.saved);
+        }
     }
 
     fn leave_lane(&mut self, task: &Task) {
@@ -307,6 +312,10 @@ impl Step<'_> {
     fn spoken(&mut self, task: &Task) {
         if let Some(podcast) = self.rows.podcasts.get_mut(&task.podcast_id) {
             podcast.segments_done += 1;
+            if (task.chapter, task.segment) == (0, 0) && podcast.first_audio_at.is_none() {
+                podcast.first_audio_at = Some(self.now);
+                self.changes.audible.insert(podcast.id);
+            }
         }
         if let Some(chapter) = self.chapter(task) {
             chapter.segments_done += 1;

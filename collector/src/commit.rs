@@ -87,14 +87,33 @@ async fn transaction(
             env.ledger.settle(&[out.seq]);
         }
     }
+    send_for_waiting(&tx, window, batch).await?;
     outgoing.extend(sweep::dispatch_waiting(env, &tx, window, reserved).await?);
     crash::point("collector.before_commit");
     tx.commit().await?;
     for dead in &changes.dead {
         dead_letters::count(Source::Task, dead.class, 1);
     }
+    for ms in changes.audible.iter().filter_map(|id| rows.podcasts.get(id)?.first_audio_ms()) {
+        metrics::histogram!("podfleet_first_audio_seconds").record(ms as f64 / 1_000.0);
+    }
     crash::point("collector.after_commit_before_publish");
     Ok(Committed { outgoing, hints, checkpoint })
+}
+
+/// Work that others wait for has ended: they are sent for at once, to find its result, or to do it themselves.
+async fn send_for_waiting(
+    tx: &Transaction<'_>,
+    window: &mut Window,
+    batch: &[Outcome],
+) -> anyhow::Result<()> {
+    let ended = window.awaited.note(batch, std::time::Instant::now());
+    if !ended.is_empty() {
+        for (kind, lane) in tasks::dispatch::promote_awaiting(tx, &ended).await? {
+            window.set_waiting(kind, lane, true);
+        }
+    }
+    Ok(())
 }
 
 /// Mixes that could not read the audio of some segments: these are spoken again.
@@ -258,7 +277,13 @@ async fn write_podcasts(
     let mut new = Vec::new();
     for id in &changes.touched_podcasts {
         let Some(podcast) = rows.podcasts.get_mut(id) else { continue };
-        let event = if changes.ended.contains(id) { podcast.state.as_str() } else { "progress" };
+        let event = if changes.ended.contains(id) {
+            podcast.state.as_str()
+        } else if changes.audible.contains(id) {
+            "first_audio"
+        } else {
+            "progress"
+        };
         new.push(next(podcast, event));
     }
     let touched: Vec<&Podcast> =

@@ -6,6 +6,7 @@
 //! that the broker has lost), [`inspect`] (missed fan-ins, counters), [`orphans`] (blobs that nobody needs).
 
 pub mod advance;
+mod awaited;
 mod commit;
 mod dead;
 mod inspect;

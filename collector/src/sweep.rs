@@ -81,6 +81,7 @@ async fn transaction(
         note("broker_wiped", repair::of_other_epochs(&tx, epoch).await?);
         window.forget_silent_workers(Instant::now());
         window.observe(Instant::now());
+        window.awaited.forget_old(Instant::now());
     }
     window.resync(dispatch::in_flight(&tx).await?, &dispatch::waiting_lanes(&tx).await?);
     let outgoing = dispatch_waiting(env, &tx, window, reserved).await?;

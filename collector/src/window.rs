@@ -9,6 +9,8 @@ use common::wire::{RoomPulse, VERSION, WorkerPulse};
 use common::work::Kind;
 use uuid::Uuid;
 
+use crate::awaited::Awaited;
+
 /// Tickets in a lane even when no worker is known.
 const LEAST: u32 = 8;
 /// A lane must last until the dispatcher has looked again: the measured time of a commit and a publish, with room to spare.
@@ -26,6 +28,7 @@ pub(crate) struct Window {
     settled: HashMap<Kind, f64>,
     rate: HashMap<Kind, f64>,
     observed_at: Instant,
+    pub(crate) awaited: Awaited,
 }
 
 impl Window {
@@ -37,6 +40,7 @@ impl Window {
             settled: HashMap::new(),
             rate: HashMap::new(),
             observed_at: now,
+            awaited: Awaited::default(),
         }
     }
 

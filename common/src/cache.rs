@@ -1,5 +1,7 @@
 //! Redis as a cache, and only that: slow, frozen or gone, it costs a task at most its budget and never a wrong result.
 
+mod claim;
+
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -11,6 +13,8 @@ use tokio::sync::OnceCell;
 
 use crate::config;
 use crate::work::Kind;
+
+pub use self::claim::{Claim, Claimed};
 
 /// After this many timeouts or errors in a row the cache is left alone for [`REST`].
 const FAILURES_BEFORE_REST: u32 = 3;
@@ -112,6 +116,13 @@ impl Cache {
             shared
                 .try_within(async |mut connection| connection.set_ex::<_, _, ()>(key, value, seconds).await)
                 .await;
+        }
+    }
+
+    /// Forgets a value that turned out to be wrong.
+    pub async fn remove(&self, key: &str) {
+        if let Some(shared) = &self.shared {
+            shared.try_within(async |mut connection| connection.del::<_, ()>(key).await).await;
         }
     }
 }

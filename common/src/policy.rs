@@ -91,7 +91,8 @@ pub fn decide(
             let longest = Duration::from_millis(policy.max_retry_after_ms);
             Some(failed.retry_after.unwrap_or(CONFIG_WAIT).min(longest).mul_f64(1.0 + jitter))
         }
-        Class::Returned => Some(RETURNED_WAIT.mul_f64(jitter)),
+        // Whoever waits for somebody else's work says for how long.
+        Class::Returned => Some(at_least(failed.retry_after, RETURNED_WAIT.mul_f64(jitter), policy)),
         Class::Unsupported => Some(Duration::from_secs(1).mul_f64(1.0 + jitter)),
         Class::PermanentInput | Class::Expired | Class::Success => None,
     };
@@ -222,6 +223,14 @@ mod tests {
         assert!(
             wait(decide_now(failed(Class::Interrupted), Budgets::default(), 0.999)) < Duration::from_secs(10)
         );
+    }
+
+    #[test]
+    fn what_waits_for_equal_work_comes_back_when_it_said() {
+        let waiting = Failed { retry_after: Some(Duration::from_secs(3)), ..failed(Class::Returned) };
+        let verdict = decide_now(waiting, Budgets::default(), 0.5);
+        assert_eq!(wait(verdict), Duration::from_millis(3_100));
+        assert!(matches!(verdict, Verdict::Retry { budgets, .. } if budgets == Budgets::default()));
     }
 
     #[test]

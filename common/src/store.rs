@@ -11,6 +11,7 @@ pub mod events;
 pub mod fleet;
 pub mod inspection;
 pub mod keys;
+pub mod playing;
 pub mod podcasts;
 pub mod reading;
 pub mod references;

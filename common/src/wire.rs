@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::class::Class;
-use crate::work::Kind;
+use crate::work::{Kind, Price};
 
 pub const VERSION: u16 = 1;
 
@@ -114,6 +114,9 @@ pub struct Outcome {
     /// The result came from the cache or the blob store; nothing was paid.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cached: bool,
+    /// Of a cached result: what it had cost to make.
+    #[serde(default, skip_serializing_if = "Price::is_nothing")]
+    pub saved: Price,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -40,6 +40,29 @@ impl std::fmt::Display for Kind {
     }
 }
 
+/// What engines were asked and what they took for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// Answers that were paid for.
+    pub calls: i64,
+    /// Millionths of the currency unit.
+    pub micros: i64,
+}
+
+impl Price {
+    pub fn is_nothing(&self) -> bool {
+        *self == Price::default()
+    }
+
+    #[must_use]
+    pub fn and(self, other: Price) -> Price {
+        Price {
+            calls: self.calls.saturating_add(other.calls),
+            micros: self.micros.saturating_add(other.micros),
+        }
+    }
+}
+
 /// How the speakers share the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -41,6 +41,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::Env;
 use crate::accept::Intake;
+use crate::listen::Listeners;
 use problem::Problem;
 
 pub use door::Access;
@@ -61,11 +62,12 @@ pub(crate) struct App {
     /// Memory for bodies, in KiB: whoever finds none left is asked to come back.
     pub(crate) memory: Arc<Semaphore>,
     metrics: PrometheusHandle,
+    pub(crate) listeners: Listeners,
 }
 
 impl App {
-    pub(crate) fn new(env: Arc<Env>, intake: Intake, metrics: PrometheusHandle) -> App {
-        App { env, intake, memory: Arc::new(Semaphore::new(BODIES_KIB)), metrics }
+    pub(crate) fn new(env: Arc<Env>, intake: Intake, listeners: Listeners, metrics: PrometheusHandle) -> App {
+        App { env, intake, memory: Arc::new(Semaphore::new(BODIES_KIB)), metrics, listeners }
     }
 
     /// Reads from the database.

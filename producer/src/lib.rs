@@ -2,7 +2,7 @@
 //! podcasts come along. It never waits for a worker, and the API answers while the broker is away.
 //!
 //! Read in this order: [`http`] (the API), [`intake`] (the same over AMQP), [`accept`] (one transaction for both), [`link`]
-//! (what the acceptor knows of the broker), [`session`] (the broker), [`live`] (watchers), [`replay`] (dead letters again).
+//! (what the acceptor knows of the broker), [`session`] (the broker), [`live`] (watchers), [`listen`] (audio while it is made), [`replay`] (dead letters again).
 
 mod accept;
 mod cancel;
@@ -10,6 +10,7 @@ mod http;
 mod intake;
 mod keyring;
 mod link;
+mod listen;
 mod live;
 mod replay;
 mod session;
@@ -36,6 +37,8 @@ use uuid::Uuid;
 use crate::accept::Acceptor;
 use crate::keyring::Keyring;
 use crate::link::Link;
+use crate::listen::Listeners;
+pub use crate::listen::{LiveEncoder, NewEncoder};
 use crate::live::Hub;
 use crate::waiting::Waiting;
 
@@ -48,10 +51,12 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub use http::{Access, ROUTES, Route};
 
 /// How a producer is run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Whoever reaches the API from this machine may do everything, without a key. The listener must be on loopback.
     pub trusts_loopback: bool,
+    /// For those who listen while an episode is made.
+    pub new_encoder: NewEncoder,
 }
 
 /// Nobody could use the API.
@@ -118,6 +123,8 @@ pub async fn run(
         readiness: Readiness::default(),
         config,
     });
+    let most = env.config.producer.max_listeners;
+    let listeners = Listeners::new(options.new_encoder, most, shutdown.clone());
     let (acceptor, intake) = Acceptor::new(env.clone(), ledger)?;
     // The acceptor outlives what hands it requests, so that each of them is answered.
     let answered = CancellationToken::new();
@@ -129,7 +136,7 @@ pub async fn run(
     let mut front = JoinSet::new();
     front.spawn(http::serve(
         listener,
-        http::App::new(env.clone(), intake.clone(), metrics),
+        http::App::new(env.clone(), intake.clone(), listeners.clone(), metrics),
         shutdown.clone(),
     ));
     front.spawn(supervise(env.clone(), intake.clone(), shutdown.clone()));
@@ -142,6 +149,7 @@ pub async fn run(
     };
     shutdown.cancel();
     let front = join_all(front).await;
+    listeners.ended().await;
     answered.cancel();
     ended.and(front).and(join_all(behind).await)
 }

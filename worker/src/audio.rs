@@ -10,6 +10,7 @@ mod encoder;
 pub mod episode;
 mod language;
 mod limiter;
+pub mod live;
 pub mod measure;
 mod meter;
 pub mod mp3;

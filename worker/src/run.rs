@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::class::Class;
 use common::wire::{ErrorReport, Outcome, Ticket, TicketStub, VERSION};
+use common::work::{Kind, Price};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -42,6 +43,7 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
     let (units, cost_micros) = bill.sum();
     match result {
         Ok(done) => {
+            count_saved(ticket.kind, done.saved);
             let count = done.parts.len();
             for (index, part) in done.parts.into_iter().enumerate() {
                 let mut outcome = parts.outcome(part);
@@ -50,13 +52,15 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
                     outcome.units = i64::try_from(done.units.saturating_add(units)).unwrap_or(i64::MAX);
                     outcome.cost_micros = cost_micros;
                     outcome.cached = done.cached;
+                    outcome.saved = done.saved;
                 }
                 emitter.outcome(outcome).await;
             }
         }
         Err(failure) => {
-            if failure.class == Class::Parked {
-                tracing::debug!(task.id = %ticket.task, error = failure.message, "a task was parked");
+            // Nothing has gone wrong: the engine is left alone, or somebody else does the same work.
+            if matches!(failure.class, Class::Parked | Class::Returned) {
+                tracing::debug!(task.id = %ticket.task, class = %failure.class, error = failure.message, "a task waits");
             } else {
                 tracing::warn!(
                     podcast.id = %ticket.podcast, task.id = %ticket.task, task.kind = %ticket.kind, attempt = ticket.attempt,
@@ -74,6 +78,14 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
             emitter.outcome(outcome).await;
         }
     }
+}
+
+fn count_saved(kind: Kind, saved: Price) {
+    let counted = |name: &'static str, amount: i64| {
+        metrics::counter!(name, "kind" => kind.as_str()).increment(u64::try_from(amount).unwrap_or(0));
+    };
+    counted("podfleet_saved_calls_total", saved.calls);
+    counted("podfleet_saved_micros_total", saved.micros);
 }
 
 /// Parts of this attempt, numbered from the first that is not accepted yet.
@@ -161,6 +173,7 @@ pub(crate) fn unsupported(env: &Env, element: &RawValue, reason: &str) -> Option
         units: 0,
         cost_micros: 0,
         cached: false,
+        saved: Price::default(),
         result: None,
         error: Some(ErrorReport { message, ..ErrorReport::default() }),
     })
@@ -185,6 +198,7 @@ fn blank(env: &Env, ticket: &Ticket, class: Class, started_at: Timestamp) -> Out
         units: 0,
         cost_micros: 0,
         cached: false,
+        saved: Price::default(),
         result: None,
         error: None,
     }

@@ -4,6 +4,7 @@ mod hearing;
 mod join;
 mod mix;
 mod noop;
+mod once;
 mod outline;
 pub(crate) mod parts;
 mod room;
@@ -16,26 +17,29 @@ use std::time::{Duration, Instant};
 use common::class::Class;
 use common::publisher::fetch_input;
 use common::wire::Ticket;
-use common::work::{Brief, Kind, TextRef};
+use common::work::{Brief, Kind, Price, TextRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::Env;
+use crate::engine::extractive;
+use crate::engine::openai_chat::prompt;
 use crate::engine::pace::{Pace, VoiceName, planned};
 use crate::engine::{Bill, Call};
 use crate::failure::Failure;
+use crate::task::once::Remembered;
 use crate::task::parts::PartSink;
 use crate::task::room::Patience;
+use crate::text::normalise;
 
-/// How numbers and marks are said: a part of the name of recorded speech.
-fn text_revision() -> String {
-    format!("text {}", crate::text::normalise::VERSION)
+/// Which rules read a source and write from it, and which prompts ask for it: a part of the name of every outline and script.
+fn writing_revision() -> String {
+    writing_revision_of(normalise::VERSION, extractive::VERSION, prompt::VERSION)
 }
 
-/// Which rules read a source and write from it: a part of the name of every outline and script.
-fn writing_revision() -> String {
-    format!("{} writer {}", text_revision(), crate::engine::extractive::VERSION)
+fn writing_revision_of(text: u32, writer: u32, prompt: u32) -> String {
+    format!("text {text} writer {writer} prompt {prompt}")
 }
 
 /// What a task came to.
@@ -47,15 +51,21 @@ pub(crate) struct Done {
     pub(crate) units: u64,
     /// Found in the cache or the blob store: nothing was paid.
     pub(crate) cached: bool,
+    /// What it had cost to make what was found.
+    pub(crate) saved: Price,
 }
 
 impl Done {
     fn new<T: Serialize>(result: &T, units: u64) -> Result<Done, Failure> {
-        Ok(Done { parts: vec![to_json(result)?], units, cached: false })
+        Ok(Done { parts: vec![to_json(result)?], units, cached: false, saved: Price::default() })
     }
 
     fn from_cache<T: Serialize>(result: &T) -> Result<Done, Failure> {
         Ok(Done { cached: true, ..Done::new(result, 0)? })
+    }
+
+    fn remembered<T: Serialize>(known: &Remembered<T>) -> Result<Done, Failure> {
+        Ok(Done { saved: known.paid, ..Done::from_cache(&known.result)? })
     }
 }
 
@@ -113,6 +123,12 @@ fn pace(env: &Env, brief: &Brief) -> Pace {
 async fn pace_step(pace: &Pace, brief: &Brief, steps: f64) -> String {
     let factor = pace.factor(planned(brief)).await.unwrap_or(1.0);
     format!("pace {:.0}", factor.log2() * steps)
+}
+
+/// Whether what the engine `name` makes is what was asked for: the ticket's own engine, or another account of the same model.
+fn as_asked(env: &Env, ticket: &Ticket, name: &str) -> bool {
+    let identity = |name: &str| env.config.engines.get(name).map(|engine| engine.identity());
+    name == ticket.engine || identity(name) == identity(&ticket.engine)
 }
 
 /// The ticket's engine, and then its fallbacks in order, until one succeeds. Only what another engine may do better is
@@ -201,20 +217,5 @@ fn result_hash(ticket: &Ticket, revision: &str) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// A result in the cache. Keys begin with the tenant: nothing is shared between tenants.
-async fn cached<T: DeserializeOwned>(env: &Env, ticket: &Ticket, hash: &str) -> Option<T> {
-    let bytes = env.cache.get(&cache_key(ticket, hash)).await?;
-    serde_json::from_slice(&bytes).ok()
-}
-
-async fn remember<T: Serialize>(env: &Env, ticket: &Ticket, hash: &str, result: &T) {
-    if let (Some(time_to_live), Ok(json)) =
-        (common::cache::time_to_live(ticket.kind), serde_json::to_vec(result))
-    {
-        env.cache.put(&cache_key(ticket, hash), &json, time_to_live).await;
-    }
-}
-
-fn cache_key(ticket: &Ticket, hash: &str) -> String {
-    format!("podfleet:{}:{}:{hash}", ticket.tenant, ticket.kind)
-}
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,10 @@ pub(crate) struct Podcast {
     pub(crate) deadline: Option<Timestamp>,
     #[serde(default)]
     pub(crate) progress: Progress,
+    pub(crate) first_audio_ms: Option<u64>,
     pub(crate) duration_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) saved: Saved,
     pub(crate) failure: Option<PodcastFailure>,
     pub(crate) estimate_seconds: Option<f64>,
     pub(crate) episode: Option<Episode>,
@@ -41,6 +44,15 @@ pub(crate) struct Podcast {
     /// What waits for a person.
     #[serde(default)]
     pub(crate) dead_letters: Vec<Uuid>,
+}
+
+/// What equal work that was done before has saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Saved {
+    pub(crate) calls: u64,
+    /// Millionths of the currency unit.
+    pub(crate) micros: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -130,6 +142,7 @@ pub(crate) struct EventData {
     pub(crate) stage: String,
     pub(crate) title: Option<String>,
     pub(crate) progress: Progress,
+    pub(crate) first_audio_ms: Option<u64>,
     pub(crate) duration_ms: Option<u64>,
     pub(crate) failure: Option<PodcastFailure>,
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::args::One;
 use crate::client::Client;
-use crate::client::shapes::{Episode, Podcast, Trouble};
+use crate::client::shapes::{Episode, Podcast, Saved, Trouble};
 use crate::output::{clock, local, own_name, print, print_json, relative, spoken};
 
 pub(crate) async fn run(options: One) -> anyhow::Result<()> {
@@ -39,6 +39,12 @@ fn render(podcast: &Podcast, now: Timestamp) -> String {
         }
         (None, Some(time)) => field("deadline", format!("{} ({})", local(time), relative(time, now))),
         (None, None) => {}
+    }
+    if let Some(ms) = podcast.first_audio_ms {
+        field("audible", format!("after {}", spoken(Duration::from_millis(ms))));
+    }
+    if podcast.saved.calls > 0 {
+        field("saved", saved(podcast.saved));
     }
     if let Some(length) = podcast.duration() {
         field("length", clock(length));
@@ -84,6 +90,14 @@ fn progress(podcast: &Podcast) -> String {
         progress.segments_total,
         progress.chapters_mixed
     )
+}
+
+/// What was there already: answers of engines, and their price where engines have one.
+fn saved(saved: Saved) -> String {
+    #[allow(clippy::cast_precision_loss)]
+    let price = (saved.micros > 0).then(|| format!(", which had cost {:.4}", saved.micros as f64 / 1e6));
+    let calls = if saved.calls == 1 { "call" } else { "calls" };
+    format!("{} {calls} to engines{}", saved.calls, price.unwrap_or_default())
 }
 
 pub(crate) fn audio(episode: &Episode) -> String {
@@ -193,8 +207,11 @@ mod tests {
     fn a_finished_podcast_tells_how_it_sounds() {
         let text = shown(json!({
             "state": "completed", "stage": "end", "finished_at": "2026-01-01T00:00:42Z", "duration_ms": 185_000,
+            "first_audio_ms": 9_000, "saved": { "calls": 10, "micros": 12_300 },
             "episode": { "bytes": 1_480_000, "segments": 10, "lufs": -16.04, "true_peak_dbtp": -1.32 }
         }));
+        assert!(text.contains("audible    after 9 s"), "{text}");
+        assert!(text.contains("saved      10 calls to engines, which had cost 0.0123"), "{text}");
         assert!(text.contains("(took 42 s)") && text.contains("3:05"), "{text}");
         assert!(text.contains("1.5 MB, 10 segments, -16.0 LUFS, true peak -1.3 dBTP"), "{text}");
     }

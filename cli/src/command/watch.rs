@@ -9,7 +9,7 @@ use crate::args::One;
 use crate::client::Client;
 use crate::client::follow::follow;
 use crate::client::shapes::{Event, Podcast};
-use crate::output::{clock, local, print};
+use crate::output::{clock, local, print, spoken};
 
 /// One line an event, until the end. It fails when the podcast did not become an episode.
 pub(crate) async fn run(options: One) -> anyhow::Result<()> {
@@ -26,6 +26,10 @@ fn line(event: &Event) -> String {
     let what = match event.event.as_str() {
         "progress" => {
             format!("{:<9} {}", data.stage, data.progress.of_stage(&data.stage).unwrap_or_default())
+        }
+        "first_audio" => {
+            let after = data.first_audio_ms.map(|ms| format!(" after {}", spoken(Duration::from_millis(ms))));
+            format!("audible   {}", after.unwrap_or_default().trim_start())
         }
         "completed" => {
             let length = data.duration_ms.map(|ms| clock(Duration::from_millis(ms))).unwrap_or_default();
@@ -59,6 +63,7 @@ mod tests {
             json!({ "stage": "tts", "progress": progress }),
             "tts       3 of 12 segments spoken",
         );
+        check("first_audio", json!({ "first_audio_ms": 12_000 }), "audible   after 12 s");
         check("completed", json!({ "title": "조수", "duration_ms": 61_000 }), "completed 조수 1:01");
         check("failed", json!({ "failure": { "message": "no text" } }), "failed    no text");
     }

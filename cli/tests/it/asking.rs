@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use loadtest::providers::{Ledger, Misbehaviour, Provider, Rule, Settings};
+use loadtest::providers::{Latency, Ledger, Misbehaviour, Outcome, Provider, Rule, Settings};
 use serde_json::{Value, json};
 
-use crate::fleet::{Fleet, Servers, Setup};
+use crate::fleet::{Fleet, Servers, Setup, numbered_article};
 
 const ONE_SENTENCE: &str = "This is sentence 7 of the article, and it goes on for a while.";
 
@@ -125,5 +125,27 @@ pub(crate) async fn speech_falls_back_to_an_engine_that_sounds_the_same(
     let voices: BTreeSet<String> = spare.ledger().calls.iter().map(|call| call.voice.clone()).collect();
     ensure!(voices == BTreeSet::from(["low".to_owned()]), "{voices:?}");
     ensure!(fleet.count("select count(*) from attempts where class <> 'success'").await? == 0);
+    fleet.stop().await
+}
+
+/// It takes three calls at a time and refuses more; the configuration allows 16.
+pub(crate) async fn a_server_is_asked_no_more_than_it_takes(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let mut settings = Settings::default().speech_latency(Latency::Fixed(Duration::from_millis(300)));
+    settings.speech.limits.concurrency = Some(3);
+    let provider = Provider::start(settings).await?;
+    let setup = Setup::default()
+        .with_speech_server(&provider.url())
+        .with("ENGINES__TONES__CONCURRENCY", 16)
+        .with("WORKER__CONCURRENCY", 16);
+    let fleet = Fleet::start(servers, "adaptive", setup).await?;
+    let id = fleet.submit(&numbered_article(4, 15)).await?;
+    fleet.completed(&id).await?;
+    let ledger = provider.ledger();
+    let count = |outcome| ledger.calls.iter().filter(|call| call.outcome == outcome).count();
+    let (answered, refused) = (count(Outcome::Answered), count(Outcome::Failed(429)));
+    println!("  {answered} answered, {refused} refused");
+    ensure!(refused > 0, "nothing was found out");
+    ensure!(answered >= 60 && refused <= 25, "{refused} of {answered} calls were refused");
+    fleet.at_rest().await?;
     fleet.stop().await
 }

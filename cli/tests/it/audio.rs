@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::fleet::{Fleet, Servers, Setup, numbered_article};
 
-const RATE: u32 = 24_000;
+pub(crate) const RATE: u32 = 24_000;
 
 /// A segment as the database has it: what should be heard.
 struct Expected {
@@ -43,7 +43,7 @@ async fn expected(fleet: &Fleet, id: &str) -> anyhow::Result<Vec<Expected>> {
 }
 
 /// Decoded by ffmpeg, as players do.
-async fn decode(file: &Path) -> anyhow::Result<Vec<f32>> {
+pub(crate) async fn decode(file: &Path) -> anyhow::Result<Vec<f32>> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
         .arg(file)
@@ -84,12 +84,17 @@ async fn chapter_starts(file: &Path) -> anyhow::Result<Vec<f64>> {
     Ok(chapters.iter().filter_map(|chapter| chapter["start_time"].as_str()?.parse().ok()).collect())
 }
 
+/// What should be heard, in order.
+pub(crate) async fn numbers(fleet: &Fleet, id: &str) -> anyhow::Result<Vec<u16>> {
+    Ok(expected(fleet, id).await?.iter().map(|segment| segment.number).collect())
+}
+
 /// Every number of the article sounds once and in order.
 pub(crate) async fn expect_every_number_once(fleet: &Fleet, id: &str) -> anyhow::Result<Vec<Mark>> {
     let samples = decode(&fleet.audio(id).await?).await?;
     let marks = decode_numbers(&samples, RATE);
     let heard: Vec<u16> = marks.iter().map(|mark| mark.number).collect();
-    let wanted: Vec<u16> = expected(fleet, id).await?.iter().map(|segment| segment.number).collect();
+    let wanted = numbers(fleet, id).await?;
     ensure!(heard == wanted, "heard {heard:?}, wanted {wanted:?}");
     Ok(marks)
 }

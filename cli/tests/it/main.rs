@@ -11,8 +11,10 @@ mod bad_input;
 mod breaker;
 mod chaos;
 mod claims;
+mod equal;
 mod faults;
 mod fleet;
+mod listening;
 mod live;
 mod providers;
 mod recovery;
@@ -100,11 +102,22 @@ const TESTS: &[(&str, Test)] = &[
     ("breaker::an_input_that_kills_its_worker_is_caught", |s| {
         Box::pin(breaker::an_input_that_kills_its_worker_is_caught(s))
     }),
+    ("equal::equal_speech_is_paid_once", |s| Box::pin(equal::equal_speech_is_paid_once(s))),
+    ("equal::equal_writing_is_paid_once", |s| Box::pin(equal::equal_writing_is_paid_once(s))),
+    ("equal::the_work_of_a_dead_worker_is_taken_over", |s| {
+        Box::pin(equal::the_work_of_a_dead_worker_is_taken_over(s))
+    }),
     ("writer::six_texts_last_as_long_as_asked_for", |s| {
         Box::pin(writer::six_texts_last_as_long_as_asked_for(s))
     }),
     ("writer::any_voice_reads_for_as_long_as_asked_for", |s| {
         Box::pin(writer::any_voice_reads_for_as_long_as_asked_for(s))
+    }),
+    ("listening::an_episode_is_heard_while_it_is_made", |s| {
+        Box::pin(listening::an_episode_is_heard_while_it_is_made(s))
+    }),
+    ("listening::listening_ends_with_the_podcast", |s| {
+        Box::pin(listening::listening_ends_with_the_podcast(s))
     }),
     ("live::events_resume_where_they_broke_off", |s| Box::pin(live::events_resume_where_they_broke_off(s))),
     ("live::health_and_metrics_answer", |s| Box::pin(live::health_and_metrics_answer(s))),
@@ -157,6 +170,9 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("asking::speech_falls_back_to_an_engine_that_sounds_the_same", |s| {
         Box::pin(asking::speech_falls_back_to_an_engine_that_sounds_the_same(s))
+    }),
+    ("asking::a_server_is_asked_no_more_than_it_takes", |s| {
+        Box::pin(asking::a_server_is_asked_no_more_than_it_takes(s))
     }),
     ("writing::a_script_that_breaks_off_goes_on_where_it_stopped", |s| {
         Box::pin(writing::a_script_that_breaks_off_goes_on_where_it_stopped(s))

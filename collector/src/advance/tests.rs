@@ -3,7 +3,7 @@ use std::time::Duration;
 use common::policy::Budgets;
 use common::request::ChosenEngines;
 use common::wire::VERSION;
-use common::work::{ChapterPlan, Format, Pace, Pause, Place, Speaker, Turn};
+use common::work::{ChapterPlan, Format, Pace, Pause, Place, Price, Speaker, Turn};
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
 
@@ -54,6 +54,9 @@ impl World {
             chapters_mixed: 0,
             segments_total: 0,
             segments_done: 0,
+            saved: Price::default(),
+            created_at: Timestamp::now(),
+            first_audio_at: None,
             episode: None,
             failure: None,
         };
@@ -122,6 +125,7 @@ impl World {
             units: 0,
             cost_micros: 0,
             cached: false,
+            saved: Price::default(),
             result: None,
             error: None,
         }

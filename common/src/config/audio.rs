@@ -1,6 +1,8 @@
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use crate::work::Pause;
+
 /// `[audio]`: how episodes sound.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -49,6 +51,18 @@ impl Default for Audio {
 impl Default for Pauses {
     fn default() -> Self {
         Pauses { sentence_ms: 350, turn_ms: 450, paragraph_ms: 700, chapter_ms: 1200 }
+    }
+}
+
+impl Pauses {
+    /// The silence after a segment, by its reason, in milliseconds.
+    pub fn after(&self, pause: Pause) -> u32 {
+        match pause {
+            Pause::Sentence => self.sentence_ms,
+            Pause::Turn => self.turn_ms,
+            Pause::Paragraph => self.paragraph_ms,
+            Pause::Chapter => self.chapter_ms,
+        }
     }
 }
 

@@ -74,6 +74,9 @@ pub struct Producer {
     /// `PODFLEET__PRODUCER__MAX_WAITING`: accepted podcasts whose first task nobody has dispatched; while no dispatcher is heard of,
     /// requests beyond are answered 503. Default 10000.
     pub max_waiting: usize,
+    /// `PODFLEET__PRODUCER__MAX_LISTENERS`: of this process, while their episodes are made (`…/audio?partial=true`), each with an
+    /// encoder; more are answered 503. Default 16.
+    pub max_listeners: usize,
 }
 
 /// `[worker]`: how many tasks a worker process does at a time.
@@ -157,7 +160,12 @@ impl Default for Blobs {
 
 impl Default for Producer {
     fn default() -> Self {
-        Producer { bind: "127.0.0.1:8080".into(), max_in_flight: 1024, max_waiting: 10_000 }
+        Producer {
+            bind: "127.0.0.1:8080".into(),
+            max_in_flight: 1024,
+            max_waiting: 10_000,
+            max_listeners: 16,
+        }
     }
 }
 

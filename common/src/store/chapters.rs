@@ -220,7 +220,7 @@ fn pause_name(pause: Pause) -> &'static str {
     }
 }
 
-fn pause_by_name(name: &str) -> Pause {
+pub(super) fn pause_by_name(name: &str) -> Pause {
     match name {
         "sentence" => Pause::Sentence,
         "paragraph" => Pause::Paragraph,

@@ -48,25 +48,37 @@ pub fn next(podcast: &mut Podcast, event: &'static str) -> NewEvent {
         tenant: podcast.tenant.clone(),
         principal: podcast.principal.clone(),
         event,
-        data: snapshot(podcast.state, title, progress, duration_ms, podcast.failure.as_ref()),
+        data: snapshot(&Snapshot {
+            state: podcast.state,
+            title,
+            progress,
+            first_audio_ms: podcast.first_audio_ms(),
+            duration_ms,
+            failure: podcast.failure.as_ref(),
+        }),
     }
 }
 
 /// What watchers are shown with every event: where the podcast is now.
-pub fn snapshot(
-    state: State,
-    title: Option<&str>,
-    progress: Progress,
-    duration_ms: Option<u64>,
-    failure: Option<&Failure>,
-) -> serde_json::Value {
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    pub state: State,
+    pub title: Option<&'a str>,
+    pub progress: Progress,
+    pub first_audio_ms: Option<i64>,
+    pub duration_ms: Option<u64>,
+    pub failure: Option<&'a Failure>,
+}
+
+pub fn snapshot(now: &Snapshot<'_>) -> serde_json::Value {
     serde_json::json!({
-        "state": state.as_str(),
-        "stage": if state == State::Running { progress.stage() } else { "end" },
-        "title": title,
-        "progress": progress,
-        "duration_ms": duration_ms,
-        "failure": failure,
+        "state": now.state.as_str(),
+        "stage": if now.state == State::Running { now.progress.stage() } else { "end" },
+        "title": now.title,
+        "progress": now.progress,
+        "first_audio_ms": now.first_audio_ms,
+        "duration_ms": now.duration_ms,
+        "failure": now.failure,
     })
 }
 

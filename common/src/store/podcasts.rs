@@ -12,7 +12,7 @@ use crate::crash;
 use crate::request::{ChosenEngines, PodcastRequest};
 use crate::topology::Lane;
 use crate::wire::ErrorReport;
-use crate::work::{Brief, Episode};
+use crate::work::{Brief, Episode, Price};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -78,8 +78,20 @@ pub struct Podcast {
     pub chapters_mixed: i32,
     pub segments_total: i32,
     pub segments_done: i32,
+    /// What equal work that was done before has saved.
+    pub saved: Price,
+    pub created_at: Timestamp,
+    /// When its first segment could be heard.
+    pub first_audio_at: Option<Timestamp>,
     pub episode: Option<Episode>,
     pub failure: Option<Failure>,
+}
+
+impl Podcast {
+    /// From its acceptance until its first segment could be heard.
+    pub fn first_audio_ms(&self) -> Option<i64> {
+        Some(self.first_audio_at?.duration_since(self.created_at).as_millis().try_into().unwrap_or(i64::MAX))
+    }
 }
 
 /// Why a podcast failed, as its user reads it.
@@ -145,7 +157,8 @@ pub async fn last_rank(tx: &Transaction<'_>, tenant: &str) -> anyhow::Result<Opt
 }
 
 const COLUMNS: &str = "id, tenant, principal, state, generation, lane, rank, engines, brief, title, traceparent, deadline,
-     event_seq, chapters_total, chapters_written, chapters_mixed, segments_total, segments_done, episode, failure";
+     event_seq, chapters_total, chapters_written, chapters_mixed, segments_total, segments_done, saved_calls, saved_micros, created_at, first_audio_at,
+     episode, failure";
 
 /// Locks podcasts in the order of their ids.
 pub async fn lock(tx: &Transaction<'_>, ids: &[Uuid]) -> anyhow::Result<Vec<Podcast>> {
@@ -187,6 +200,9 @@ fn read(row: &Row) -> anyhow::Result<Podcast> {
         chapters_mixed: row.try_get("chapters_mixed")?,
         segments_total: row.try_get("segments_total")?,
         segments_done: row.try_get("segments_done")?,
+        saved: Price { calls: row.try_get("saved_calls")?, micros: row.try_get("saved_micros")? },
+        created_at: row.try_get("created_at")?,
+        first_audio_at: row.try_get("first_audio_at")?,
         episode: row.try_get::<_, Option<Json<Episode>>>("episode")?.map(|json| json.0),
         failure: row.try_get::<_, Option<Json<Failure>>>("failure")?.map(|json| json.0),
     })
@@ -198,6 +214,7 @@ pub async fn save(tx: &Transaction<'_>, podcasts: &[&Podcast]) -> anyhow::Result
         .prepare_cached(
             "update podcasts set state = $2, title = $3, event_seq = $4, chapters_total = $5, chapters_written = $6,
                     chapters_mixed = $7, segments_total = $8, segments_done = $9, episode = $10, failure = $11,
+                    saved_calls = $12, saved_micros = $13, first_audio_at = $14,
                     finished_at = case when $2 = 'running' then null else coalesce(finished_at, now()) end
              where id = $1",
         )
@@ -221,6 +238,9 @@ pub async fn save(tx: &Transaction<'_>, podcasts: &[&Podcast]) -> anyhow::Result
                 &podcast.segments_done,
                 &episode,
                 &failure,
+                &podcast.saved.calls,
+                &podcast.saved.micros,
+                &podcast.first_audio_at,
             ],
         )
         .await

@@ -8,7 +8,7 @@ use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use super::podcasts::Failure;
-use crate::work::Episode;
+use crate::work::{Episode, Price};
 
 /// A podcast as its owner sees it.
 #[derive(Clone, Debug, Serialize)]
@@ -25,8 +25,13 @@ pub struct Summary {
     pub deadline: Timestamp,
     pub seq: i64,
     pub progress: Progress,
+    /// From its acceptance until its first segment could be heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_audio_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// What equal work that was done before has saved.
+    pub saved: Price,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// Seconds until it is likely to be finished, from its own pace so far; absent while there is nothing to go by.
@@ -64,6 +69,7 @@ impl Progress {
 
 const COLUMNS: &str = "id, state, title, brief ->> 'language' as language, lane, generation, created_at, finished_at, deadline, event_seq,
      chapters_total, chapters_written, chapters_mixed, segments_total, segments_done, episode, failure,
+     saved_calls, saved_micros, (extract(epoch from first_audio_at - created_at) * 1000)::bigint as first_audio_ms,
      extract(epoch from now() - created_at)::float8 as age";
 
 pub async fn podcast(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result<Option<Summary>> {
@@ -112,7 +118,7 @@ pub async fn troubles(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result
     let select = client
         .prepare_cached(
             "select id, kind, chapter, segment, state, attempt, last_class, last_error, run_at from tasks
-             where podcast_id = $2 and tenant = $1 and state not in ('done', 'cancelled') and last_class <> 'success'
+             where podcast_id = $2 and tenant = $1 and state not in ('done', 'cancelled') and last_class not in ('success', 'returned')
              order by state = 'dead' desc, run_at, id limit 20",
         )
         .await?;
@@ -157,7 +163,9 @@ fn read(row: &Row) -> anyhow::Result<Summary> {
         deadline: row.try_get("deadline")?,
         seq: row.try_get("event_seq")?,
         progress,
+        first_audio_ms: row.try_get("first_audio_ms")?,
         duration_ms: episode.as_ref().map(|episode| episode.duration_ms),
+        saved: Price { calls: row.try_get("saved_calls")?, micros: row.try_get("saved_micros")? },
         failure: row.try_get::<_, Option<Json<Failure>>>("failure")?.map(|json| json.0),
         estimate_seconds: running.then(|| estimate_seconds(progress, row.get("age"))).flatten(),
         episode,

@@ -8,7 +8,7 @@ use common::blobs;
 use common::crash;
 use common::publisher::{Checkpoint, Ledger, Outgoing};
 use common::request::Accepted;
-use common::store::events::{self, NewEvent};
+use common::store::events::{self, NewEvent, Snapshot};
 use common::store::podcasts::{self, NewPodcast, State};
 use common::store::reading::Progress;
 use common::store::tasks::{self, NewTask, Start};
@@ -229,7 +229,14 @@ fn first_event(one: &Prepared) -> NewEvent {
         tenant: one.caller.tenant.clone(),
         principal: one.caller.principal.clone(),
         event: "accepted",
-        data: events::snapshot(State::Running, title, Progress::default(), None, None),
+        data: events::snapshot(&Snapshot {
+            state: State::Running,
+            title,
+            progress: Progress::default(),
+            first_audio_ms: None,
+            duration_ms: None,
+            failure: None,
+        }),
     }
 }
 

@@ -1,16 +1,20 @@
 //! What a finished podcast consists of: its audio, transcripts and chapters.
 
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use common::store::reading;
 use common::work::Episode;
+use futures_util::stream;
+use serde::Deserialize;
 
 use super::App;
-use super::extract::{PodcastId, unknown};
+use super::extract::{Params, PodcastId, unknown};
 use super::files::{self, File};
 use super::problem::Problem;
 use crate::Caller;
+use crate::listen::Listened;
 
 /// One of an episode's files.
 struct Part {
@@ -19,12 +23,26 @@ struct Part {
     ending: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// What is finished so far, and the rest as it comes, while the episode is made.
+    #[serde(default)]
+    partial: bool,
+}
+
 pub(super) async fn audio(
     app: State<App>,
     caller: Caller,
     id: PodcastId,
+    Params(wanted): Params<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    if wanted.partial
+        && let Some(stream) = listen(&app, &caller, id).await?
+    {
+        return Ok(stream);
+    }
     let part = Part { key: |episode| &episode.audio, content_type: "audio/mpeg", ending: "mp3" };
     serve(&app, &caller, id, &headers, part).await
 }
@@ -88,6 +106,31 @@ pub(super) async fn chapters_json(
     serve(&app, &caller, id, &headers, part).await
 }
 
+/// Audio as it comes, if the podcast is being made.
+async fn listen(app: &App, caller: &Caller, PodcastId(id): PodcastId) -> Result<Option<Response>, Problem> {
+    let found = app.read(async |client| reading::podcast(client, &caller.tenant, id).await).await?;
+    let podcast = found.ok_or_else(|| unknown(id))?;
+    if podcast.episode.is_some() || podcast.state != "running" {
+        return Ok(None);
+    }
+    let listened = Listened { tenant: caller.tenant.clone(), podcast: id, generation: podcast.generation };
+    let Some(pieces) = app.listeners.listen(&app.env, listened) else {
+        let detail =
+            "Too many listen here while episodes are made. Try again in a moment, or when it is finished";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(10));
+    };
+    let pieces = stream::unfold(pieces, |mut pieces| async { Some((pieces.recv().await?, pieces)) });
+    let headers = [
+        (header::CONTENT_TYPE, "audio/mpeg"),
+        // Another one begins at the start again, and hears more.
+        (header::CACHE_CONTROL, "private, no-store"),
+        (header::ACCEPT_RANGES, "none"),
+        // nginx would collect the pieces otherwise.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok(Some((headers, Body::from_stream(pieces)).into_response()))
+}
+
 async fn serve(
     app: &App,
     caller: &Caller,
@@ -102,7 +145,7 @@ async fn serve(
     let Some(episode) = &podcast.episode else {
         let detail = match podcast.state.as_str() {
             "running" => format!(
-                "The podcast is not finished: it is at the stage {}. Follow its events",
+                "The podcast is not finished: it is at the stage {}. Follow its events, or listen with ?partial=true",
                 podcast.stage
             ),
             state => format!("The podcast has no audio, because it is {state}"),

@@ -29,7 +29,7 @@ const MAX_EXTRA_GAIN_DB: f64 = 1.0;
 /// The least length of a section but the last, in samples at [`SAMPLE_RATE`]: 30 s.
 const SECTION: u64 = 30 * SAMPLE_RATE as u64;
 /// Silence before a cut: the decoder's lag behind the encoder, and what filters ring.
-const SILENCE_BEFORE_CUT: u64 = mp3::ENCODER_DELAY + mp3::DECODER_DELAY + 64;
+pub(super) const SILENCE_BEFORE_CUT: u64 = mp3::ENCODER_DELAY + mp3::DECODER_DELAY + 64;
 
 /// A segment of the chapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ impl Plan {
     fn new(segments: &[Segment], sample_rate: u32) -> Option<Plan> {
         let (rate, from) = (u64::from(sample_rate), u64::from(SAMPLE_RATE));
         let at_rate = |samples: u64| (samples * rate + from / 2) / from;
-        let frame_samples = if sample_rate < 32_000 { 576 } else { 1152 };
+        let frame_samples = mp3::frame_samples(sample_rate);
         let (mut now, mut first, mut first_at, mut frame, mut lead) = (0, 0, 0, 0, 0);
         let mut spans: Vec<Span> = Vec::with_capacity(segments.len());
         let mut sections = Vec::new();

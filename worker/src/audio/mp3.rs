@@ -88,6 +88,12 @@ impl Header {
     }
 }
 
+/// Samples in a frame at this rate (Hz), and in the longest one.
+pub fn frame_samples(sample_rate: u32) -> u64 {
+    if sample_rate < 32_000 { 576 } else { LONGEST_FRAME as u64 }
+}
+pub const LONGEST_FRAME: usize = 1152;
+
 /// The frame at the start of `bytes`; none when it is not complete yet. Fails when something else is there.
 pub fn split_frame(bytes: &[u8]) -> io::Result<Option<&[u8]>> {
     let Some(&raw) = bytes.first_chunk::<4>() else { return Ok(None) };

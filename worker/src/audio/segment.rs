@@ -28,6 +28,9 @@ const GAIN_DB: std::ops::RangeInclusive<f64> = -30.0..=30.0;
 /// Below this there is no gated loudness (EBU R 128 measures blocks of 400 ms).
 const SHORTEST_GATED: usize = SAMPLE_RATE as usize * 2 / 5;
 
+/// Rises when the same recording becomes another segment.
+pub const VERSION: u32 = 1;
+
 /// A segment as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {

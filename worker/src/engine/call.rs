@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::wire::Said;
-use common::work::Turn;
+use common::work::{Price, Turn};
 use tokio::sync::mpsc;
 
 use super::pace::Pace;
@@ -39,17 +39,24 @@ impl Call {
 
 /// Units and their price, added up over all that one attempt asks. Clones share the sum.
 #[derive(Clone, Debug, Default)]
-pub struct Bill(Arc<Mutex<(u64, i64)>>);
+pub struct Bill(Arc<Mutex<(u64, Price)>>);
 
 impl Bill {
+    /// An answer that was paid for.
     pub fn add(&self, units: u64, cost_micros: i64) {
         let mut sum = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *sum = (sum.0.saturating_add(units), sum.1.saturating_add(cost_micros));
+        *sum = (sum.0.saturating_add(units), sum.1.and(Price { calls: 1, micros: cost_micros }));
     }
 
     /// Units, and millionths of the currency unit.
     pub fn sum(&self) -> (u64, i64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let (units, price) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (units, price.micros)
+    }
+
+    /// Answers, and what they cost.
+    pub fn price(&self) -> Price {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }
 

@@ -7,7 +7,7 @@ mod events;
 mod ladder;
 mod material;
 mod outline;
-mod prompt;
+pub(crate) mod prompt;
 mod queue;
 mod request;
 mod script;

@@ -2,6 +2,7 @@
 //! their refusals mean. Nothing here trusts a server: bodies are bounded, redirects are not followed, messages are
 //! quoted without what was sent.
 
+mod adaptive;
 pub(super) mod answer;
 pub(super) mod pool;
 mod reply;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use common::class::Class;
 use common::config::Engine;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderValue, InvalidHeaderValue};
@@ -28,6 +30,8 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call waits for the engine's rate this long with its permit, which keeps others from coming; longer, and the ticket waits
 /// instead.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// When there may be a place at a server, if there was none for as long as that.
+const PLACE_LATER: Duration = Duration::from_secs(1);
 /// A quotation that shares this many characters with what was sent repeats it.
 const ECHO_CHARS: usize = 24;
 
@@ -92,7 +96,7 @@ impl Client {
         Ok(Client {
             name: name.to_owned(),
             key,
-            pool: Pool::new(bases),
+            pool: Pool::new(name, bases, usize::from(settings.concurrency)),
             http,
             rate: Arc::new(Rate::new(name, settings, None)),
             first_byte: settings.first_byte_timeout(),
@@ -114,19 +118,18 @@ impl Client {
     ) -> Result<Reply<'a>, Refused> {
         let began = Instant::now();
         self.wait_for_room(question).await.map_err(Refused::of)?;
-        // The wait is this side's; the call has its whole time after it.
+        let mut lease = self.wait_for_place(question).await.map_err(Refused::of)?;
+        // The waits are this side's; the call has its whole time after them.
         let left = question.time_left.saturating_sub(began.elapsed());
         let until = Instant::now() + self.total.min(left);
         let mut tried = 0;
         loop {
-            let lease = self.pool.choose(question.server, Instant::now()).ok_or_else(|| {
-                Refused::of(Failure::permanent_config(format!("engine {} has no server", self.name)))
-            })?;
             tried += 1;
             match self.ask_one(question, &body(lease.quirks(Instant::now())), lease, until).await {
                 // Nothing was sent: another server can be asked at once.
                 Err((refused, true)) if tried < self.pool.len() && Instant::now() < until => {
                     tracing::info!(engine = self.name, error = %refused.failure, "asking another server of the pool");
+                    lease = self.wait_for_place(question).await.map_err(Refused::of)?;
                 }
                 Err((refused, _)) => return Err(refused),
                 Ok(reply) => return Ok(reply),
@@ -147,6 +150,15 @@ impl Client {
         })?;
         tokio::time::sleep(wait).await;
         Ok(())
+    }
+
+    /// As many calls are in flight as the servers were found to take: this one waits for its turn.
+    async fn wait_for_place(&self, question: &Question<'_>) -> Result<Lease<'_>, Failure> {
+        let most = LONGEST_WAIT.min(question.time_left / 2);
+        self.pool.place(question.server, most).await.ok_or_else(|| {
+            let message = format!("engine {} is asked as much at a time as it takes", self.name);
+            Failure::parked(message, PLACE_LATER)
+        })
     }
 
     /// The flag of an error: the server could not be connected.
@@ -182,6 +194,7 @@ impl Client {
         let good = status.is_success();
         let mut reply = Reply { client: self, lease, response, until, read: 0, most, good };
         if status.is_success() {
+            reply.lease.seen(false, Instant::now());
             return match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
                 None | Some(b"identity" | b"") => Ok(reply),
                 // Nobody asked for it, and what it unpacks to is anybody's guess.
@@ -197,6 +210,9 @@ impl Client {
         // An error that breaks off, or goes on without end, is an error all the same: its status is known.
         let body = reply.start().await;
         let failure = answer::refusal(status, &headers, &body, Timestamp::now());
+        if failure.class == Class::Throttled || status.as_u16() == 503 {
+            reply.lease.seen(true, Instant::now());
+        }
         let failure = self.told(failure, question.payload);
         let server = Some(reply.lease.base.clone());
         Err((Refused { status: Some(status.as_u16()), server, failure }, false))

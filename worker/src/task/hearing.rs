@@ -68,7 +68,9 @@ async fn say(
     let ticket = Ticket { engine: engine.to_owned(), ..ticket.clone() };
     let spoken = tokio::time::timeout(time_left, speak(env, &ticket, engine, input, &call_of_its_own)).await;
     // The outline's units are another engine's: tokens.
-    call.bill.add(0, bill.sum().1);
+    if !bill.price().is_nothing() {
+        call.bill.add(0, bill.sum().1);
+    }
     let spoken = spoken.unwrap_or_else(|_| Err(Failure::timeout("the voice was not heard in time")));
     if let Err(failure) = &spoken {
         tracing::info!(

@@ -5,7 +5,7 @@ use std::io::{BufReader, Write};
 use common::blobs::{self, Blobs};
 use common::config::Audio;
 use common::wire::Ticket;
-use common::work::{MixInput, MixResult, Pause};
+use common::work::{MixInput, MixResult};
 use tempfile::NamedTempFile;
 
 use super::{Done, input, result_hash};
@@ -54,7 +54,7 @@ fn mix(
     let segments: Vec<Segment> = input
         .segments
         .iter()
-        .map(|segment| Segment { samples: segment.samples, pause_ms: pause_ms(settings, segment.pause) })
+        .map(|segment| Segment { samples: segment.samples, pause_ms: settings.pauses.after(segment.pause) })
         .collect();
     let open = |index: usize| Ok(BufReader::new(blobs.open_file(&input.segments[index].audio)?));
     let mixed =
@@ -62,16 +62,6 @@ fn mix(
     file.flush().map_err(anyhow::Error::from)?;
     let cues = serde_json::to_vec(&chapter::cues(&mixed, &input.segments)).map_err(anyhow::Error::from)?;
     Ok((mixed, file, cues))
-}
-
-/// The silence after a segment, by its reason.
-fn pause_ms(settings: &Audio, pause: Pause) -> u32 {
-    match pause {
-        Pause::Sentence => settings.pauses.sentence_ms,
-        Pause::Turn => settings.pauses.turn_ms,
-        Pause::Paragraph => settings.pauses.paragraph_ms,
-        Pause::Chapter => settings.pauses.chapter_ms,
-    }
 }
 
 /// A segment that is gone or damaged is named, so that it is spoken again.

@@ -7,7 +7,8 @@ use common::wire::{INLINE_BYTES, Ticket};
 use common::work::{OutlineInput, OutlineResult, TextRef};
 
 use super::hearing::hear_voices;
-use super::{Chain, Done, cached, input, pace, pace_step, remember, result_hash, text, writing_revision};
+use super::once::{Remembered, Work};
+use super::{Chain, Done, as_asked, input, pace, pace_step, result_hash, text, writing_revision};
 use crate::Env;
 use crate::engine::pace::Pace;
 use crate::engine::{Built, Call};
@@ -19,26 +20,40 @@ const STEPS_A_DOUBLING: f64 = 20.0;
 pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done, Failure> {
     let input: OutlineInput = input(env, ticket).await?;
     let source = text(env, input.source.as_ref()).await?;
-    let model = is(env, &ticket.engine, EngineType::OpenAi);
-    // The episode has a length to keep: the one that was asked for, or that of the model's plan.
-    if model || input.brief.target_minutes.is_some() {
-        hear_voices(env, ticket, &input.brief, source.as_deref(), call).await;
-    }
-    let pace = pace(env, &input.brief);
+    let source = source.as_deref();
     let mut revision = writing_revision();
-    if !model && input.brief.target_minutes.is_some() {
+    // The episode has a length to keep: the one that was asked for, or that of the model's plan.
+    if !is(env, &ticket.engine, EngineType::OpenAi) && input.brief.target_minutes.is_some() {
+        hear_voices(env, ticket, &input.brief, source, call).await;
         revision.push(' ');
-        revision.push_str(&pace_step(&pace, &input.brief, STEPS_A_DOUBLING).await);
+        revision.push_str(&pace_step(&pace(env, &input.brief), &input.brief, STEPS_A_DOUBLING).await);
     }
     let hash = result_hash(ticket, &revision);
-    if let Some(outline) = cached::<OutlineResult>(env, ticket, &hash).await {
-        return Done::from_cache(&outline);
+    let work = Work::new(env, ticket, &hash);
+    if let Some(known) = work.known::<OutlineResult>().await {
+        return Done::remembered(&known);
     }
+    let known = async |known: Remembered<OutlineResult>| Done::remembered(&known);
+    work.once(known, plan_somewhere(env, ticket, &input, source, &work, call)).await
+}
+
+async fn plan_somewhere(
+    env: &Env,
+    ticket: &Ticket,
+    input: &OutlineInput,
+    source: Option<&str>,
+    work: &Work<'_>,
+    call: &Call,
+) -> Result<Done, Failure> {
+    if is(env, &ticket.engine, EngineType::OpenAi) {
+        hear_voices(env, ticket, &input.brief, source, call).await;
+    }
+    let pace = pace(env, &input.brief);
     let mut chain = Chain::of(env, ticket);
-    let mut outline = loop {
+    let (name, mut outline) = loop {
         let (name, call) = chain.next(call)?;
-        match plan(env, ticket, name, &input, &pace, source.as_deref(), &call).await {
-            Ok(outline) => break outline,
+        match plan(env, ticket, name, input, &pace, source, &call).await {
+            Ok(outline) => break (name, outline),
             Err(failure) => chain.failed(name, failure)?,
         }
     };
@@ -49,7 +64,10 @@ pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done,
             chapter.source = Some(TextRef::Blob(stow(env, ticket, text).await?));
         }
     }
-    remember(env, ticket, &hash, &outline).await;
+    // What a fallback planned is not what was asked for: it is good enough now, and not to be had again.
+    if as_asked(env, ticket, name) {
+        work.remember(&outline, call.bill.price()).await;
+    }
     let paid = call.bill.sum().0 > 0;
     Done::new(&outline, source.filter(|_| !paid).map_or(0, |source| source.chars().count() as u64))
 }

@@ -3,12 +3,11 @@
 
 use common::config::EngineType;
 use common::wire::{INLINE_BYTES, Ticket};
-use common::work::{ScriptInput, ScriptPart, Turn};
+use common::work::{Price, ScriptInput, ScriptPart, Turn};
 
+use super::once::{Remembered, Work};
 use super::parts::{PartSink, sent_on};
-use super::{
-    Chain, Done, cached, input, pace, pace_step, remember, result_hash, text, to_json, writing_revision,
-};
+use super::{Chain, Done, as_asked, input, pace, pace_step, result_hash, text, to_json, writing_revision};
 use crate::Env;
 use crate::engine::pace::Pace;
 use crate::engine::{Built, Call, Draft, WritingEngine};
@@ -24,6 +23,8 @@ const STEPS_A_DOUBLING: f64 = 7.0;
 struct Written {
     rest: ScriptPart,
     goes_on: bool,
+    /// All of it is the work of the ticket's own engine.
+    as_asked: bool,
 }
 
 pub(super) async fn run(
@@ -35,27 +36,47 @@ pub(super) async fn run(
     let input: ScriptInput = input(env, ticket).await?;
     let pace = pace(env, &input.brief);
     let hash = result_hash(ticket, &revision(env, ticket, &input, &pace).await);
-    // What an earlier attempt had accepted may not be how the cached script begins.
-    if ticket.committed_turns == 0
-        && let Some(script) = cached::<ScriptPart>(env, ticket, &hash).await
-    {
-        return Ok(Done { cached: true, ..in_parts(script.turns, 0)? });
+    let work = Work::new(env, ticket, &hash);
+    let call = Call { pace, ..call };
+    // What an earlier attempt had accepted may not be how another script of this chapter begins.
+    if ticket.committed_turns > 0 {
+        return write_on(env, ticket, &input, &work, call, parts).await;
     }
+    if let Some(known) = work.known::<ScriptPart>().await {
+        return remembered(known);
+    }
+    work.once(async |known| remembered(known), write_on(env, ticket, &input, &work, call, parts)).await
+}
+
+fn remembered(known: Remembered<ScriptPart>) -> Result<Done, Failure> {
+    Ok(Done { cached: true, saved: known.paid, ..in_parts(known.result.turns, 0)? })
+}
+
+/// Writes the chapter, or what follows after the turns that were accepted before.
+async fn write_on(
+    env: &Env,
+    ticket: &Ticket,
+    input: &ScriptInput,
+    work: &Work<'_>,
+    call: Call,
+    parts: &impl PartSink,
+) -> Result<Done, Failure> {
     let source = text(env, input.plan.source.as_ref()).await?;
     let (draft, turns) = Draft::after(ticket.written.clone());
-    let call = Call { pace, draft, ..call };
-    let writing = write_somewhere(env, ticket, &input, source.as_deref(), &call);
+    let call = Call { draft, ..call };
+    let writing = write_somewhere(env, ticket, input, source.as_deref(), &call);
     let written = sent_on(writing, turns, parts).await??;
     let given = call.draft.given();
     let committed = usize::try_from(ticket.committed_turns).unwrap_or(0);
     let skip = if written.goes_on { 0 } else { committed + given.len() };
-    if committed == 0 {
+    // What a fallback wrote, or only went on with, is not what was asked for.
+    if committed == 0 && written.as_asked {
         let turns = if written.goes_on {
             [given, written.rest.turns.clone()].concat()
         } else {
             written.rest.turns.clone()
         };
-        remember(env, ticket, &hash, &ScriptPart { turns }).await;
+        work.remember(&ScriptPart { turns }, call.bill.price()).await;
     }
     let paid = call.bill.sum().0 > 0;
     let units = written.rest.turns.iter().map(|turn| turn.text.chars().count() as u64).sum();
@@ -98,12 +119,13 @@ async fn write(
     source: Option<&str>,
     call: &Call,
 ) -> Result<Written, Failure> {
+    let as_asked = as_asked(env, ticket, name);
     let (engine, permit) = env.engines.acquire(name, ticket).await?;
     let written = match engine {
         Built::Writing(engine) => write_with(&*engine, ticket, name, input, source, call).await,
         _ => Err(Failure::permanent_config(format!("the engine \"{name}\" cannot write"))),
     };
-    permit.settle(written).await
+    permit.settle(written).await.map(|written| Written { as_asked, ..written })
 }
 
 async fn write_with(
@@ -120,7 +142,7 @@ async fn write_with(
         return Err(Failure::transient(format!("engine {name} cannot go on where another one stopped")));
     }
     let rest = engine.script(input, source, call).await?;
-    Ok(Written { rest, goes_on: engine.goes_on() })
+    Ok(Written { rest, goes_on: engine.goes_on(), as_asked: true })
 }
 
 /// Turns that were accepted before stay accepted: `skip` of them are not sent again.
@@ -139,7 +161,7 @@ fn in_parts(turns: Vec<Turn>, skip: usize) -> Result<Done, Failure> {
     }
     // The last part may be empty: everything was accepted before, and the chapter only has to be closed.
     parts.push(to_json(&part)?);
-    Ok(Done { parts, units: 0, cached: false })
+    Ok(Done { parts, units: 0, cached: false, saved: Price::default() })
 }
 
 pub(super) fn size(turn: &Turn) -> usize {

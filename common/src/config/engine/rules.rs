@@ -9,21 +9,29 @@ use super::{Engine, EngineType, rates};
 use crate::work::Kind;
 
 impl Engine {
-    /// What makes its results differ from those of another engine of the same type.
+    /// What makes its results differ from those of another engine of the same type: all settings that a result depends on, and
+    /// none of those that say where and how fast it is asked.
     pub fn identity(&self) -> String {
-        let mut identity = format!("{:?}/{}", self.r#type, self.model.as_deref().unwrap_or_default());
-        if let Some(instructions) = &self.instructions {
-            identity.push_str(&format!("/{instructions}"));
-        }
-        if let Some(speed) = self.speed {
-            identity.push_str(&format!("/x{speed}"));
-        }
-        identity
+        let asked = serde_json::json!([
+            self.voice_identity(),
+            self.temperature,
+            self.max_output_tokens,
+            self.context_tokens,
+            self.max_input,
+            self.input_unit,
+            self.audio_format,
+        ]);
+        asked.to_string()
+    }
+
+    /// What a listener can tell it by.
+    fn voice_identity(&self) -> serde_json::Value {
+        serde_json::json!([self.r#type, self.model, self.instructions, self.speed])
     }
 
     /// Whether a listener hears the same voices from the other engine: another account or region of the same provider.
     pub fn sounds_like(&self, other: &Engine) -> bool {
-        self.identity() == other.identity()
+        self.voice_identity() == other.voice_identity()
             && (other.voices.is_empty() || self.voices.iter().all(|voice| other.voices.contains(voice)))
             && (other.voices.is_empty() || !self.voices.is_empty())
     }
@@ -152,6 +160,44 @@ mod tests {
         cheaper["price_cached"] = 0.25.into();
         check(&cheaper, (1_000, 800, 500), 5_700);
         check(&cheaper, (1_000, 2_000, 0), 250);
+    }
+
+    #[test]
+    fn an_identity_is_what_results_depend_on_and_nothing_else() {
+        let with = |change: serde_json::Value| {
+            let mut json =
+                serde_json::json!({"type": "openai", "kinds": "tts", "url": "http://a", "model": "m"});
+            json.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            engine(json).identity()
+        };
+        let plain = with(serde_json::json!({}));
+        let (instructed, fast) =
+            (serde_json::json!({"instructions": "x2"}), serde_json::json!({"speed": 2.0}));
+        assert_ne!(with(instructed.clone()), with(fast.clone()), "one setting does not look like another");
+        for change in [
+            instructed,
+            fast,
+            serde_json::json!({"model": "n"}),
+            serde_json::json!({"temperature": 0.5}),
+            serde_json::json!({"max_output_tokens": 4096}),
+            serde_json::json!({"context_tokens": 100_000}),
+            serde_json::json!({"max_input": 500}),
+            serde_json::json!({"input_unit": "bytes"}),
+            serde_json::json!({"audio_format": "mp3"}),
+        ] {
+            assert_ne!(with(change.clone()), plain, "{change}");
+        }
+        for change in [
+            serde_json::json!({"url": "http://b"}),
+            serde_json::json!({"api_key": "k"}),
+            serde_json::json!({"concurrency": 9}),
+            serde_json::json!({"timeout_ms": 9}),
+            serde_json::json!({"price_input": 9.0}),
+            serde_json::json!({"expected_ms": 9}),
+            serde_json::json!({"voices": "a,b"}),
+        ] {
+            assert_eq!(with(change.clone()), plain, "{change}");
+        }
     }
 
     #[test]

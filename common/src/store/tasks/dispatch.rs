@@ -149,6 +149,24 @@ pub const PROMOTE_DUE: &str =
      update tasks set state = 'ready', run_at = null
      where id = any(array(select id from due)) and state = 'scheduled'";
 
+/// Makes those ready that wait for equal work, which has ended; returns the lanes they wait in. Those that somebody holds come
+/// by themselves: this waits for no lock.
+pub async fn promote_awaiting(
+    tx: &Transaction<'_>,
+    input_hashes: &[String],
+) -> anyhow::Result<Vec<(Kind, Lane)>> {
+    let update = tx
+        .prepare_cached(
+            "with due as (select id from tasks where state = 'scheduled' and last_class = 'returned' and input_hash = any($1)
+                          limit 1000 for update skip locked)
+             update tasks set state = 'ready', run_at = null
+             where id = any(array(select id from due)) and state = 'scheduled' returning kind, lane",
+        )
+        .await?;
+    let rows = tx.query(&update, &[&input_hashes]).await?;
+    Ok(rows.iter().filter_map(|row| Some((Kind::parse(row.get(0))?, Lane::parse(row.get(1))?))).collect())
+}
+
 /// Of each lane, how many tasks are on their way. Lanes are shallow, so this counts few rows.
 pub async fn in_flight(tx: &Transaction<'_>) -> anyhow::Result<Vec<(Kind, Lane, u32)>> {
     let select = tx

@@ -85,15 +85,9 @@ pub(super) fn turns(
 
 /// How long the turns will last, silences included, by the pace of the brief.
 pub(super) fn seconds(turns: &[Turn], brief: &Brief) -> f64 {
-    let pauses = &brief.pace.pauses;
-    let silence = |pause: Pause| match pause {
-        Pause::Sentence => pauses.sentence_ms,
-        Pause::Turn => pauses.turn_ms,
-        Pause::Paragraph => pauses.paragraph_ms,
-        Pause::Chapter => pauses.chapter_ms,
-    };
     let units = turns.iter().map(|turn| speakable_units(&turn.text, &brief.language)).sum::<f64>();
-    let silences = turns.iter().map(|turn| f64::from(silence(turn.pause)) / 1000.0).sum::<f64>();
+    let silences =
+        turns.iter().map(|turn| f64::from(brief.pace.pauses.after(turn.pause)) / 1000.0).sum::<f64>();
     units * 60.0 / f64::from(brief.pace.rate(&brief.language)) + silences
 }
 

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::text::Weight;
 
+/// Rises with every change of what a model is told: answers to another question are not the same.
+pub(crate) const VERSION: u32 = 1;
+
 /// A question to a language model.
 #[derive(Clone, Debug)]
 pub(super) struct Prompt {

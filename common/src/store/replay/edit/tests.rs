@@ -41,6 +41,9 @@ fn podcast() -> Podcast {
         chapters_mixed: 0,
         segments_total: 0,
         segments_done: 0,
+        saved: crate::work::Price::default(),
+        created_at: Timestamp::UNIX_EPOCH,
+        first_audio_at: None,
         episode: None,
         failure: None,
     }

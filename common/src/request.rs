@@ -156,7 +156,8 @@ pub fn parse(body: &[u8]) -> Result<PodcastRequest, Fault> {
     let request: PodcastRequest = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let broken = error.inner().is_syntax() || error.inner().is_eof();
-        let field = if broken || path == "." { "body".to_owned() } else { path };
+        // A field may be called nothing.
+        let field = if broken || path == "." || path.is_empty() { "body".to_owned() } else { path };
         fault(&field, &plain(error.inner()), "Compare it with the fields of a request in the README")
     })?;
     deserializer.end().map_err(|error| {
@@ -236,6 +237,8 @@ fn hash(request: &PodcastRequest) -> String {
     blake3::hash(&serde_json::to_vec(request).unwrap_or_default()).to_hex().to_string()
 }
 
+/// Of a list that is too long, which [`check_numbers`] says, only as much is judged as it may hold: a refusal must not be longer than
+/// what it refuses.
 fn check_texts(request: &PodcastRequest, faults: &mut Vec<Fault>) {
     let mut bounded = |field: &str, text: Option<&String>, longest: usize| {
         let Some(text) = text else { return };
@@ -250,16 +253,16 @@ fn check_texts(request: &PodcastRequest, faults: &mut Vec<Fault>) {
     };
     bounded("title", request.title.as_ref(), MAX_TITLE);
     bounded("topic", request.topic.as_ref(), MAX_TOPIC);
-    for (i, chapter) in request.chapters.iter().enumerate() {
+    for (i, chapter) in request.chapters.iter().take(MAX_CHAPTERS).enumerate() {
         bounded(&format!("chapters[{i}].title"), Some(&chapter.title), MAX_TITLE);
         bounded(&format!("chapters[{i}].brief"), chapter.brief.as_ref(), MAX_BRIEF);
     }
-    for (i, speaker) in request.speakers.iter().enumerate() {
+    for (i, speaker) in request.speakers.iter().take(MAX_SPEAKERS).enumerate() {
         bounded(&format!("speakers[{i}].name"), Some(&speaker.name), MAX_NAME);
         bounded(&format!("speakers[{i}].voice"), speaker.voice.as_ref(), MAX_NAME);
         bounded(&format!("speakers[{i}].role"), speaker.role.as_ref(), MAX_BRIEF);
     }
-    for (key, value) in &request.metadata {
+    for (key, value) in request.metadata.iter().take(MAX_METADATA) {
         bounded("metadata", Some(key), MAX_NAME);
         bounded(&format!("metadata.{key}"), Some(value), MAX_BRIEF);
     }
@@ -312,7 +315,7 @@ fn check_numbers(request: &PodcastRequest, faults: &mut Vec<Fault>) {
     at_most("chapters", request.chapters.len(), MAX_CHAPTERS);
     at_most("speakers", request.speakers.len(), MAX_SPEAKERS);
     at_most("metadata", request.metadata.len(), MAX_METADATA);
-    for (i, speaker) in request.speakers.iter().enumerate() {
+    for (i, speaker) in request.speakers.iter().take(MAX_SPEAKERS).enumerate() {
         if request.speakers[..i].iter().any(|earlier| earlier.name == speaker.name) {
             let reason = format!("two speakers are called {:?}", speaker.name);
             faults.push(fault(&format!("speakers[{i}].name"), &reason, "Give each its own name"));
@@ -411,7 +414,7 @@ fn check_speech(
             faults.push(fault("language", &reason, &remedy));
         }
     }
-    for (i, speaker) in request.speakers.iter().enumerate() {
+    for (i, speaker) in request.speakers.iter().take(MAX_SPEAKERS).enumerate() {
         if let Some(voice) = &speaker.voice
             && !tts.voices.is_empty()
             && !tts.voices.contains(voice)

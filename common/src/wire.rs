@@ -21,6 +21,10 @@ pub const INLINE_BYTES: usize = 16 * 1024;
 /// No message of ours is longer; longer ones are set aside unread.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// Nor has one more elements: none of ours is shorter than 256 bytes, but a list of zeros would take a hundred times its length once
+/// each has its reason why it cannot be read.
+pub const MAX_ELEMENTS: usize = MAX_MESSAGE_BYTES / 256;
+
 /// The order to attempt one task once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ticket {
@@ -220,15 +224,18 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Decoded<T>, String> {
     if body.len() > MAX_MESSAGE_BYTES {
         return Err(format!("the message has {} bytes; at most {MAX_MESSAGE_BYTES} are read", body.len()));
     }
-    let raw: Vec<Box<RawValue>> =
+    let raw: Vec<&RawValue> =
         serde_json::from_slice(body).map_err(|error| format!("the message is not a JSON list: {error}"))?;
+    if raw.len() > MAX_ELEMENTS {
+        return Err(format!("the message has {} elements; at most {MAX_ELEMENTS} are read", raw.len()));
+    }
     let mut decoded = Decoded { items: Vec::with_capacity(raw.len()), unreadable: Vec::new() };
     for element in raw {
         match serde_json::from_str(element.get()) {
             Ok(item) => decoded.items.push(item),
             Err(error) => {
                 let reason = error.to_string();
-                decoded.unreadable.push((element, reason));
+                decoded.unreadable.push((element.to_owned(), reason));
             }
         }
     }
@@ -278,5 +285,14 @@ mod tests {
         for body in [&b""[..], b"{", b"\xff\xfe", b"{}", b"null", b"[1,"] {
             assert!(decode::<Ticket>(body).is_err(), "{body:?}");
         }
+    }
+
+    #[test]
+    fn a_message_has_a_bounded_number_of_elements() {
+        let zeros = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        let decoded = decode::<Ticket>(zeros(MAX_ELEMENTS).as_bytes()).unwrap();
+        assert_eq!(decoded.unreadable.len(), MAX_ELEMENTS);
+        let refused = decode::<Ticket>(zeros(MAX_ELEMENTS + 1).as_bytes()).err().unwrap();
+        assert!(refused.contains("16385 elements"), "{refused}");
     }
 }

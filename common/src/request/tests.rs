@@ -105,3 +105,29 @@ fn what_is_left_open_is_filled_in() {
         try_accept(asked).unwrap().brief.speakers.into_iter().map(|s| s.voice).collect();
     assert_eq!(voices, ["m1", "f1"], "a voice that was asked for is not given to another");
 }
+
+#[test]
+fn a_field_without_a_name_is_the_bodys_fault() {
+    refused(r#"{"": 1}"#, "body", "unknown field");
+}
+
+/// Two megabytes of empty titles were told one by one, and names compared each with all others.
+#[test]
+fn a_refusal_is_not_longer_than_what_it_refuses() {
+    let empty = |count: usize| [r#"{"title": ""}"#].repeat(count).join(", ");
+    let named: Vec<String> = (0..90_000).map(|n| format!(r#"{{"name": "{n}"}}"#)).collect();
+    for body in [
+        format!(r#"{{"topic": "t", "chapters": [{}]}}"#, empty(100_000)),
+        format!(r#"{{"topic": "t", "speakers": [{}]}}"#, named.join(", ")),
+        format!(
+            r#"{{"topic": "t", "speakers": [{}]}}"#,
+            [r#"{"name": "", "voice": ""}"#].repeat(50_000).join(", ")
+        ),
+    ] {
+        let started = std::time::Instant::now();
+        let faults = try_accept(&body).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.reason.starts_with("there are")), "{faults:?}");
+        assert!(faults.len() < 60, "{} faults", faults.len());
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+}

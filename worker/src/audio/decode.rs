@@ -16,6 +16,8 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 const MAX_SECONDS: u64 = 15 * 60;
 /// Sample rates outside of this are mistakes in a header.
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
+/// No recording is this much louder than full scale; the sums of a conversion overflow from numbers that are.
+const LOUDEST: f32 = 1_000.0;
 /// From here on a sample counts as full scale.
 const FULL_SCALE: f32 = 0.999;
 /// A waveform rarely stays at full scale this long on its own.
@@ -23,14 +25,14 @@ const FLAT_RUN: u32 = 4;
 
 /// A recording as mono at [`SAMPLE_RATE`]; full scale is 1.
 #[derive(Debug)]
-pub(super) struct Decoded {
-    pub(super) samples: Vec<f32>,
+pub(crate) struct Decoded {
+    pub(crate) samples: Vec<f32>,
     /// How much of the recording lies flat at full scale, from 0 to 1.
-    pub(super) clipped: f64,
+    pub(crate) clipped: f64,
 }
 
 /// Decodes WAV, MP3, FLAC or Ogg Vorbis. Lengths in headers are not believed.
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Rejected> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, Rejected> {
     if bytes.len() > MAX_BYTES {
         return Err(Rejected::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
     }
@@ -142,8 +144,10 @@ impl Mono {
         let share = 1.0 / channels as f32;
         self.mixed
             .extend(self.interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() * share));
-        if self.mixed.iter().any(|sample| !sample.is_finite()) {
-            return Err(Rejected::Damaged("it has samples that are not numbers".into()));
+        if !self.mixed.iter().all(|sample| sample.abs() <= LOUDEST) {
+            return Err(Rejected::Damaged(
+                "it has samples that are not numbers, or far beyond full scale".into(),
+            ));
         }
         self.count_flat();
         self.seen += self.mixed.len() as u64;
@@ -247,6 +251,25 @@ mod tests {
         assert!(matches!(decode(&long).unwrap_err(), Rejected::TooLong { .. }));
         let large = vec![0; MAX_BYTES + 1];
         assert!(matches!(decode(&large).unwrap_err(), Rejected::TooLarge { .. }));
+    }
+
+    /// Numbers that overflow while their rate is converted made the converter panic.
+    #[test]
+    fn samples_far_beyond_full_scale_are_refused() {
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 22_050,
+            bits_per_sample: 32,
+            sample_format: hound::SampleFormat::Float,
+        };
+        for loud in [f32::MAX, -1e30, f32::INFINITY, f32::NAN] {
+            let mut file = Cursor::new(Vec::new());
+            let mut writer = hound::WavWriter::new(&mut file, spec).unwrap();
+            (0..3_000).for_each(|_| writer.write_sample(loud).unwrap());
+            writer.finalize().unwrap();
+            let refused = decode(&file.into_inner()).unwrap_err();
+            assert!(refused.to_string().contains("beyond full scale"), "{loud}: {refused}");
+        }
     }
 
     #[test]

@@ -155,6 +155,7 @@ fn read<T: DeserializeOwned + Serialize>(edited: &Value) -> Result<(T, Written),
     let json = to_raw_value(&input).map_err(unwritable)?;
     let mut faults = Vec::new();
     unknown_fields("payload", edited, &value, &mut faults);
+    nul_characters("payload", &value, &mut faults);
     if faults.is_empty() { Ok((input, Written { value, json })) } else { Err(faults) }
 }
 
@@ -175,6 +176,26 @@ fn unknown_fields(path: &str, given: &Value, read: &Value, faults: &mut Vec<Faul
         (Value::Array(given), Value::Array(read)) => {
             for (index, (value, other)) in given.iter().zip(read).enumerate() {
                 unknown_fields(&format!("{path}[{index}]"), value, other, faults);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// PostgreSQL keeps none.
+fn nul_characters(path: &str, value: &Value, faults: &mut Vec<Fault>) {
+    match value {
+        Value::String(text) if text.contains('\0') => {
+            faults.push(fault(path, "it contains a NUL character", "Remove it"));
+        }
+        Value::Array(entries) => {
+            for (index, entry) in entries.iter().enumerate() {
+                nul_characters(&format!("{path}[{index}]"), entry, faults);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                nul_characters(&format!("{path}.{name}"), field, faults);
             }
         }
         _ => {}
@@ -206,8 +227,6 @@ fn check_text(field: &str, text: &str, longest: usize, faults: &mut Vec<Fault>) 
         faults.push(fault(field, "it is empty", "Give it a text"));
     } else if length > longest {
         faults.push(fault(field, &format!("it has {length} characters"), &format!("Give at most {longest}")));
-    } else if text.contains('\0') {
-        faults.push(fault(field, "it contains a NUL character", "Remove it"));
     }
 }
 

@@ -9,6 +9,10 @@ use uuid::Uuid;
 
 use super::super::problem::Problem;
 
+/// 0001-01-01T00:00:00Z: PostgreSQL's calendar begins before it, but later than a time can say.
+const FIRST_SECOND: i64 = -62_135_596_800;
+const TIME_REMEDY: &str = "Give a time such as 2026-01-31T12:00:00Z";
+
 /// What the query string may say. `state` is `open` when it says nothing; `all` stands for every state.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +31,7 @@ pub(in crate::http) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn filter(&self) -> Result<Filter, Problem> {
+    pub(in crate::http) fn filter(&self) -> Result<Filter, Problem> {
         let state = match self.state.as_deref() {
             None => Some("open".to_owned()),
             Some("all") => None,
@@ -41,14 +45,14 @@ impl Wanted {
             engine: self.engine.clone(),
             fingerprint: self.fingerprint.clone(),
             podcast: parsed("podcast", self.podcast.as_deref(), "Give the id of a podcast, a UUID")?,
-            since: parsed("since", self.since.as_deref(), "Give a time such as 2026-01-31T12:00:00Z")?,
-            until: parsed("until", self.until.as_deref(), "Give a time such as 2026-01-31T12:00:00Z")?,
+            since: parsed("since", self.since.as_deref(), TIME_REMEDY)?,
+            until: parsed("until", self.until.as_deref(), TIME_REMEDY)?,
         };
         check_filter(&filter)?;
         Ok(filter)
     }
 
-    pub(super) fn limit(&self) -> Result<i64, Problem> {
+    pub(in crate::http) fn limit(&self) -> Result<i64, Problem> {
         let limit = self.limit.unwrap_or(20);
         if (1..=100).contains(&limit) {
             return Ok(limit);
@@ -56,7 +60,7 @@ impl Wanted {
         Err(Problem::bad_request("limit", format!("it is {limit}"), "Give a number from 1 to 100"))
     }
 
-    pub(super) fn before(&self) -> Result<Option<Uuid>, Problem> {
+    pub(in crate::http) fn before(&self) -> Result<Option<Uuid>, Problem> {
         let Some(cursor) = self.cursor.as_deref() else { return Ok(None) };
         cursor.strip_prefix("v1.").and_then(|id| id.parse().ok()).map(Some).ok_or_else(|| {
             Problem::bad_request("cursor", "it is not a cursor", "Use the `next` of the page before")
@@ -96,6 +100,11 @@ pub(in crate::http) fn check_filter(filter: &Filter) -> Result<(), Problem> {
                 "it is no name",
                 "Leave it out, or use one that a letter shows",
             ));
+        }
+    }
+    for (field, given) in [("since", filter.since), ("until", filter.until)] {
+        if given.is_some_and(|time| time.as_second() < FIRST_SECOND) {
+            return Err(Problem::bad_request(field, "it is before the year 1", TIME_REMEDY));
         }
     }
     Ok(())
@@ -139,5 +148,7 @@ mod tests {
         }
         assert!(with(|wanted| wanted.class = Some("permanent_input".into())).is_ok());
         assert!(with(|wanted| wanted.since = Some("2026-01-31T12:00:00Z".into())).is_ok());
+        assert!(with(|wanted| wanted.since = Some("0001-01-01T00:00:00Z".into())).is_ok());
+        assert!(with(|wanted| wanted.since = Some("0000-12-31T23:59:59Z".into())).is_err());
     }
 }

@@ -11,7 +11,7 @@ const LONGEST_DIRECTION: usize = 60;
 /// A turn's text as it is said: emphasis, a speaker's name in front, stage directions and emojis are taken out. What cannot be
 /// said aloud and cannot be taken out without loss is an error that names it.
 pub(super) fn spoken<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Result<String, String> {
-    let mut text: String = text.chars().filter(|c| !is_picture(*c)).collect();
+    let mut text: String = text.chars().filter(|c| !is_picture(*c) && !is_unwritten(*c)).collect();
     for name in names {
         let trimmed = text.trim_start_matches(['*', ' ', '\n']);
         let rest = trimmed.strip_prefix(name).map(|rest| rest.trim_start_matches('*'));
@@ -92,6 +92,11 @@ fn without_line_mark(line: &str) -> &str {
     let line =
         if heading.len() < line.len() && heading.starts_with(' ') { heading.trim_start() } else { line };
     ["- ", "* ", "• ", "> "].iter().find_map(|mark| line.strip_prefix(mark)).unwrap_or(line)
+}
+
+/// Nobody says it and the database keeps no NUL; what separates words stays.
+fn is_unwritten(c: char) -> bool {
+    c.is_control() && !c.is_whitespace()
 }
 
 fn is_picture(c: char) -> bool {
@@ -221,6 +226,7 @@ mod tests {
         check("Mina: 안녕하세요 😀", Ok("안녕하세요"));
         check("Well [laughs], yes. (웃음)", Ok("Well , yes."));
         check("- First\n- Second", Ok("First Second"));
+        check("So\u{0} it\u{7} is.\u{85}Yes.", Ok("So it is. Yes."));
         check("## Tides\nThey rise.", Ok("Tides They rise."));
         check("In 1687 [1] it was (so) known.", Ok("In 1687 [1] it was (so) known."));
         check("See https://example.com now", Err("an address"));

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 /// Longest line of an event stream, and longest JSON answer.
 const MAX_LINE: usize = 1024 * 1024;
 const MAX_JSON: usize = 8 * 1024 * 1024;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Event {
@@ -48,13 +49,20 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
         if self.form.is_none() {
             self.form = form(&self.buffer);
+            if self.form.is_some() && self.buffer.starts_with(BYTE_ORDER_MARK) {
+                self.buffer.drain(..BYTE_ORDER_MARK.len());
+            }
         }
         let mut events = Vec::new();
         if self.form == Some(Form::Events) {
-            while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                self.line(&line, &mut events);
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let mut used = 0;
+            while let Some(length) = buffer[used..].iter().position(|byte| *byte == b'\n') {
+                self.line(&buffer[used..=used + length], &mut events);
+                used += length + 1;
             }
+            buffer.drain(..used);
+            self.buffer = buffer;
         }
         let most = if self.form == Some(Form::Json) { MAX_JSON } else { MAX_LINE };
         if self.buffer.len() + self.data.len() > most {
@@ -80,22 +88,31 @@ impl Decoder {
             Some(Form::Events) => {
                 let line = std::mem::take(&mut self.buffer);
                 self.line(&line, &mut events);
+                self.take_data(&mut events);
             }
         }
         Ok(events)
     }
 
     /// One line of an event stream (HTML standard, 9.2). Comments keep the connection alive; an event ends with a blank line,
-    /// but some servers forget that: one that is whole JSON already is taken at once.
+    /// but some servers forget that: a line that is whole JSON by itself is taken at once. Data of several lines waits for its end:
+    /// read again with every line, a megabyte of it would take hours.
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) {
         let line = String::from_utf8_lossy(line);
-        let Some(data) = line.trim_end_matches(['\r', '\n']).strip_prefix("data:") else {
-            if line.trim().is_empty() {
-                self.data.clear();
+        if line.trim().is_empty() {
+            self.take_data(events);
+            self.data.clear();
+        } else if let Some(data) = line.trim_end_matches(['\r', '\n']).strip_prefix("data:") {
+            let is_first = self.data.is_empty();
+            self.data.push_str(data);
+            if is_first {
+                self.take_data(events);
             }
-            return;
-        };
-        self.data.push_str(data);
+        }
+    }
+
+    /// What the data says, if it is whole.
+    fn take_data(&mut self, events: &mut Vec<Event>) {
         let whole = self.data.trim();
         if whole == "[DONE]" {
             events.push(Event::Done);
@@ -109,7 +126,10 @@ impl Decoder {
 }
 
 fn form(start: &[u8]) -> Option<Form> {
-    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+    if BYTE_ORDER_MARK.starts_with(start) {
+        return None;
+    }
+    let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
     match text.trim_ascii_start().first()? {
         b'{' | b'[' => Some(Form::Json),
         b'<' => Some(Form::Page),
@@ -200,6 +220,18 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_the_answer() {
+        let (event, json) =
+            (r#"{"choices":[{"delta":{"content":"a"}}]}"#, r#"{"choices":[{"message":{"content":"a"}}]}"#);
+        for step in [1, 2, 3, 4096] {
+            let events = decode(format!("\u{feff}data: {event}\n\n").as_bytes(), step).unwrap();
+            assert_eq!(events, [text("a")], "{step}");
+            let events = decode(format!("\u{feff}{json}").as_bytes(), step).unwrap();
+            assert_eq!(events, [text("a"), Event::Done], "{step}");
+        }
+    }
+
+    #[test]
     fn what_is_no_completion_is_a_failure() {
         for (body, words) in [("", "nothing"), ("<html>", "web page"), ("{\"choices\":[", "cut off")] {
             let failure = decode(body.as_bytes(), 3).err().unwrap();
@@ -207,6 +239,19 @@ mod tests {
         }
         let found = decode(br#"data: {"error":{"message":"boom","code":500}}"#, 9).unwrap();
         assert!(matches!(&found[..], [Event::Error(error)] if error["message"] == "boom"));
+    }
+
+    /// The first is 120,000 lines of one event, the second as many lines of nothing in one piece: read in a time that grows with
+    /// the square of their number, each would take minutes.
+    #[test]
+    fn many_lines_take_no_longer_than_their_bytes() {
+        let started = std::time::Instant::now();
+        let many = format!("data:[\n{}data:0]\n\n", "data:0,\n".repeat(120_000));
+        assert_eq!(decode(many.as_bytes(), 4096).unwrap(), []);
+        let mut blank = vec![b'\n'; 1_000_000];
+        blank.insert(0, b':');
+        assert_eq!(decode(&blank, blank.len()).unwrap(), []);
+        assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::material::{Material, material};
 use super::prompt::{self, Prompt};
 use super::{Ended, Flow, MAX_ASKS, OpenAiChat, Reader, wrong};
 use crate::engine::Call;
+use crate::engine::openai_http::answer::bounded;
 use crate::engine::pace::planned;
 use crate::failure::Failure;
 use crate::text::{is_speakable, speakable_units};
@@ -28,7 +29,7 @@ const OVERHEAD_TOKENS: usize = 4_000;
 const MAX_BYTES: usize = 256 * 1024;
 
 #[derive(Debug, Deserialize)]
-struct Plan {
+pub(super) struct Plan {
     title: String,
     chapters: Vec<Chapter>,
 }
@@ -49,7 +50,7 @@ struct Chapter {
 
 /// Collects an answer, within bounds.
 #[derive(Default)]
-struct Whole {
+pub(super) struct Whole {
     visible: Visible,
     checked: usize,
     stopped: Option<&'static str>,
@@ -110,7 +111,7 @@ pub(super) async fn plan(
 }
 
 /// The plan in an answer, or what is wrong with it in words that the model can act on.
-fn read(
+pub(super) fn read(
     reader: &Whole,
     ended: Ended,
     brief: &Brief,
@@ -137,7 +138,9 @@ fn read(
                 Ok(plan) => return Ok(plan),
                 Err(wrong) => reason = wrong,
             },
-            Err(error) => reason = format!("the JSON does not fit the schema: {error}"),
+            Err(error) => {
+                reason = format!("the JSON does not fit the schema: {}", bounded(&error.to_string()))
+            }
         }
     }
     Err(reason)
@@ -182,7 +185,7 @@ fn title(text: &str) -> Result<String, String> {
     Ok(title.chars().take(MAX_TITLE).collect())
 }
 
-fn outlined(plan: Plan, input: &OutlineInput, minutes: u32, material: Material) -> OutlineResult {
+pub(super) fn outlined(plan: Plan, input: &OutlineInput, minutes: u32, material: Material) -> OutlineResult {
     let total = f64::from(minutes) * planned(&input.brief);
     let even = 100.0 / plan.chapters.len() as f64;
     // A plan that gives a chapter nearly nothing, or nearly all, has not understood the question.
@@ -208,8 +211,8 @@ fn outlined(plan: Plan, input: &OutlineInput, minutes: u32, material: Material) 
 /// What its writer must know, beyond the titles of its neighbours.
 fn continuity(chapter: &Chapter) -> String {
     let line = |label: &str, text: &str| {
-        let text: String =
-            text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_LINE).collect();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_LINE).collect();
         if text.is_empty() { String::new() } else { format!("{label}{text}\n") }
     };
     [

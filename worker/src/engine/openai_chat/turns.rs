@@ -10,6 +10,7 @@ use super::checks::{self, Tongue, tongue};
 use super::queue::{Budget, Queue};
 use super::{Ended, Flow, Reader};
 use crate::engine::Draft;
+use crate::engine::openai_http::answer::bounded;
 
 /// One turn, before it is cut into segments.
 const MAX_TURN_CHARS: usize = 8_000;
@@ -164,8 +165,9 @@ impl<'a> Turns<'a> {
 
     fn take(&mut self, object: &str) -> Result<(), String> {
         let number = self.accepted + 1;
-        let said: Said = serde_json::from_str(object)
-            .map_err(|error| format!("turn {number} does not fit the schema: {error}"))?;
+        let said: Said = serde_json::from_str(object).map_err(|error| {
+            format!("turn {number} does not fit the schema: {}", bounded(&error.to_string()))
+        })?;
         let speakers = &self.input.brief.speakers;
         let asked = folded(&said.speaker);
         let speaker =

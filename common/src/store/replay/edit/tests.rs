@@ -130,6 +130,8 @@ fn an_outline_needs_a_brief_that_the_engines_can_do() {
     assert_eq!(edited.brief.unwrap().language, "en");
     refused(Kind::Outline, &original, &with("/brief/language", json!("zh")), "payload.brief.language");
     refused(Kind::Outline, &original, &with("/brief/speakers", json!([])), "payload.brief.speakers");
+    let role = with("/brief/speakers/0", json!({"name": "A", "voice": "f2", "role": "host\0"}));
+    refused(Kind::Outline, &original, &role, "payload.brief.speakers[0].role");
     refused(
         Kind::Outline,
         &original,

@@ -2,9 +2,10 @@
 CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 ARGS ?=
 MINUTES ?= 3
+RUNS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint bench chaos mixed
+.PHONY: help setup demo dev test lint bench chaos mixed fuzz
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,3 +44,6 @@ chaos: ## Maltreat a fleet for MINUTES, by SEED, and check that nothing is lost
 mixed: ## Build the commit that finished the main job, and let it work beside this one
 	@scripts/setup test
 	@scripts/mixed $(ARGS)
+
+fuzz: ## Feed every decoder (or TARGET) RUNS made-up inputs, guided by coverage
+	@scripts/fuzz $(RUNS) $(TARGET)

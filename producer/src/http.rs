@@ -8,6 +8,7 @@ mod door;
 mod episode;
 mod extract;
 mod files;
+pub mod fuzzing;
 mod guard;
 mod health;
 mod keys;

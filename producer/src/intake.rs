@@ -23,7 +23,7 @@ use crate::accept::{Intake, Refusal, Submission};
 use crate::http::checks;
 
 /// A header holds a reason of this length; what is longer is cut.
-const MAX_REASON: usize = 4_000;
+pub(crate) const MAX_REASON: usize = 4_000;
 
 /// Takes requests from the broker, one call a message.
 pub(crate) struct Clerk {
@@ -164,7 +164,7 @@ impl Clerk {
 }
 
 /// The broker vouches for `user_id`. Names that could not be a folder's name are not taken as tenants.
-fn caller(properties: &BasicProperties) -> Caller {
+pub(crate) fn caller(properties: &BasicProperties) -> Caller {
     let user = properties.user_id().as_ref().map(|user| user.as_str()).filter(|user| is_name(user));
     Caller {
         tenant: user.unwrap_or("default").to_owned(),
@@ -174,7 +174,7 @@ fn caller(properties: &BasicProperties) -> Caller {
     }
 }
 
-fn message_id(properties: &BasicProperties) -> Result<String, Fault> {
+pub(crate) fn message_id(properties: &BasicProperties) -> Result<String, Fault> {
     let fault = |reason: &str| {
         Fault {
         field: "message_id".into(),
@@ -192,12 +192,12 @@ fn message_id(properties: &BasicProperties) -> Result<String, Fault> {
 }
 
 /// When the deadline began to run: when the message was sent, as far as its sender says so and that is not in the future.
-fn since(properties: &BasicProperties, now: Timestamp) -> Timestamp {
+pub(crate) fn since(properties: &BasicProperties, now: Timestamp) -> Timestamp {
     let seconds = properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok());
     seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).map_or(now, |sent| sent.min(now))
 }
 
-fn traceparent(properties: &BasicProperties) -> Option<String> {
+pub(crate) fn traceparent(properties: &BasicProperties) -> Option<String> {
     let headers = properties.headers().as_ref()?;
     let text = match headers.inner().get("traceparent")? {
         AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
@@ -207,7 +207,7 @@ fn traceparent(properties: &BasicProperties) -> Option<String> {
     checks::is_traceparent(&text).then_some(text)
 }
 
-fn cut(text: &str, longest: usize) -> &str {
+pub(crate) fn cut(text: &str, longest: usize) -> &str {
     let mut end = longest.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;

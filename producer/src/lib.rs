@@ -6,6 +6,7 @@
 
 mod accept;
 mod cancel;
+pub mod fuzzing;
 mod http;
 mod intake;
 mod keyring;

@@ -5,7 +5,7 @@
 //! ([`chapter`]), the chapters' frames are copied into one file ([`episode`]), and the file is listened to ([`measure`]).
 
 pub mod chapter;
-mod decode;
+pub(crate) mod decode;
 mod encoder;
 pub mod episode;
 mod language;
@@ -22,7 +22,7 @@ pub mod segment;
 mod source;
 pub mod transcript;
 mod true_peak;
-mod wav;
+pub(crate) mod wav;
 
 #[cfg(test)]
 mod listening;

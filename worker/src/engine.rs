@@ -6,7 +6,7 @@ pub mod espeak;
 pub mod extractive;
 mod health;
 pub mod openai_chat;
-mod openai_http;
+pub(crate) mod openai_http;
 pub mod openai_speech;
 pub mod pace;
 mod rate;

@@ -8,6 +8,7 @@ pub mod audio;
 mod buffer;
 pub mod engine;
 pub mod failure;
+pub mod fuzzing;
 mod outbox;
 mod run;
 mod session;

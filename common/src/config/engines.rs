@@ -63,7 +63,7 @@ impl Engines {
     }
 
     /// The engines that are there without configuration.
-    pub(super) fn built_in() -> [(&'static str, Engine); 3] {
+    pub fn built_in() -> [(&'static str, Engine); 3] {
         [("extractive", Engine::extractive()), ("espeak", Engine::espeak()), ("noop", Engine::noop())]
     }
 

@@ -148,7 +148,7 @@ pub(super) async fn list(
     Ok(Json(Page { podcasts, next }))
 }
 
-fn filter(wanted: Wanted) -> Result<Filter, Problem> {
+pub(super) fn filter(wanted: Wanted) -> Result<Filter, Problem> {
     if let Some(state) = &wanted.state
         && PodcastState::parse(state).is_none()
     {

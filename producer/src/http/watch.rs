@@ -80,7 +80,7 @@ fn json(notice: &Notice) -> String {
 }
 
 /// After which event to begin: a reconnecting `EventSource` says so in a header.
-fn after(from: From, headers: &HeaderMap) -> Result<i64, Problem> {
+pub(super) fn after(from: From, headers: &HeaderMap) -> Result<i64, Problem> {
     let number = match headers.get("last-event-id").filter(|value| !value.is_empty()) {
         Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()),
         None => Some(from.after.unwrap_or(0)),

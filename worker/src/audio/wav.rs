@@ -8,7 +8,7 @@ const UNKNOWN: u32 = 0x7000_0000;
 const TOLERATED_MS: u64 = 50;
 
 /// A copy of the file with only its format and its audio, whose header tells the truth.
-pub(super) fn rebuild(bytes: &[u8]) -> Result<Vec<u8>, Rejected> {
+pub(crate) fn rebuild(bytes: &[u8]) -> Result<Vec<u8>, Rejected> {
     let mut format = None;
     let mut at = 12;
     while let Some((name, size)) = chunk_header(bytes, at) {

@@ -64,12 +64,12 @@ fn aside<T: Send + 'static>(
     .boxed()
 }
 
-fn outlined(input: &OutlineInput, source: Option<&str>) -> Result<OutlineResult, Failure> {
+pub(crate) fn outlined(input: &OutlineInput, source: Option<&str>) -> Result<OutlineResult, Failure> {
     let source = source.or_else(|| inline(input.source.as_ref())).ok_or_else(needs_source)?;
     outline::plan(&input.brief, &input.chapters, source)
 }
 
-fn scripted(input: &ScriptInput, source: Option<&str>) -> Result<ScriptPart, Failure> {
+pub(crate) fn scripted(input: &ScriptInput, source: Option<&str>) -> Result<ScriptPart, Failure> {
     let source = source.or_else(|| inline(input.plan.source.as_ref())).ok_or_else(needs_source)?;
     script::write(input, source)
 }

@@ -4,6 +4,7 @@
 mod answer;
 mod checks;
 mod events;
+pub mod fuzzing;
 mod ladder;
 mod material;
 mod outline;

@@ -3,7 +3,7 @@
 //! quoted without what was sent.
 
 mod adaptive;
-pub(super) mod answer;
+pub(crate) mod answer;
 pub(super) mod pool;
 mod reply;
 

@@ -158,7 +158,7 @@ fn units(text: &str, unit: InputUnit) -> u64 {
 
 /// Raw samples get a header, so that they can be read like any recording. A server that answers with a container all the
 /// same is left alone.
-fn with_header(bytes: Bytes) -> Bytes {
+pub(crate) fn with_header(bytes: Bytes) -> Bytes {
     let contained = [&b"RIFF"[..], b"ID3", b"fLaC", b"OggS", b"\xff\xfb", b"\xff\xf3"];
     let Ok(length) = u32::try_from(bytes.len() & !1) else { return bytes };
     if contained.iter().any(|start| bytes.starts_with(start)) {

@@ -103,3 +103,28 @@ async fn a_source_longer_than_the_models_context_is_shared_among_the_chapters() 
     let prompt = seen.lock().unwrap()[0].0["messages"][1]["content"].as_str().unwrap().to_owned();
     assert!(Weight::Tokens.of(&prompt) < 10_000, "{}", Weight::Tokens.of(&prompt));
 }
+
+/// The reason goes into the next prompt.
+#[test]
+fn a_plan_that_does_not_fit_is_told_in_bounded_words() {
+    let input = outline_input(10, &[], None);
+    let answer = json!({"title": "Tides", "chapters": "no list ".repeat(10_000)}).to_string();
+    let reason = fuzzing::plan(&input, &[answer], 2).unwrap_err();
+    assert!(reason.contains("does not fit the schema: invalid type"), "{reason}");
+    assert!(reason.chars().count() < 400, "{} characters", reason.chars().count());
+}
+
+#[test]
+fn what_nobody_says_and_no_database_keeps_is_taken_out_of_a_plan() {
+    let input = outline_input(10, &["Spring", "Neap"], None);
+    let chapter = json!({"title": "A\0", "brief": "The \0Moon\u{1} pulls.", "before": "It\0 is wet.", "after": "The\tSun.",
+               "opens": "Ben", "share": 50});
+    let answer = json!({"title": "Ti\0des", "chapters": [chapter, chapter]}).to_string();
+    let plan = fuzzing::plan(&input, &[answer], 2).unwrap();
+    assert_eq!(plan.title, "Tides");
+    for chapter in &plan.chapters {
+        assert!(!chapter.brief.chars().any(|c| c.is_control() && c != '\n'), "{:?}", chapter.brief);
+        assert!(chapter.brief.contains("It tells: The Moon pulls."), "{:?}", chapter.brief);
+        assert!(chapter.brief.contains("The Sun."), "{:?}", chapter.brief);
+    }
+}

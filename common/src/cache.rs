@@ -228,4 +228,40 @@ mod tests {
         // Without a budget it would be three times half of it until the cache is left alone.
         assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(1_400), "{took:?}");
     }
+
+    /// A real Redis that freezes when the cache is connected. The quickest of several tasks tells what the rules cost: on a busy machine
+    /// the others wait for their turn to run as well.
+    #[cfg(feature = "private-servers")]
+    #[tokio::test]
+    async fn a_frozen_redis_costs_a_task_its_budget_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut redis = crate::private::Redis::start(folder.path()).await.unwrap();
+        let settings = config::Cache { url: redis.url(), ..config::Cache::default() };
+        let mut costs = Vec::new();
+        for _ in 0..10 {
+            // Each has its own, because one that has failed three times would not be asked at all.
+            let cache = Cache::new(&settings).unwrap();
+            while cache.run::<i64>("return 1", &[], &[]).await.is_none() {}
+            redis.pause();
+            let began = Instant::now();
+            // More than any task asks: its breaker, its rate, what is known already, the pace of voices, and all of them again.
+            let task = async {
+                for _ in 0..10 {
+                    assert_eq!(cache.run::<i64>("return 1", &[], &[]).await, None);
+                    assert_eq!(cache.get("k").await, None);
+                    cache.put("k", b"v", REST).await;
+                }
+            };
+            cache.within_budget(task).await;
+            costs.push(began.elapsed());
+            redis.resume();
+        }
+        redis.stop().await.unwrap();
+        costs.sort_unstable();
+        println!("a frozen Redis cost a task {:?}, the middle one of ten {:?}", costs[0], costs[5]);
+        let budget = Duration::from_millis(settings.budget_ms);
+        assert_eq!(budget, Duration::from_millis(50), "what is promised");
+        // Without a budget it would be three times half of it until the cache is left alone.
+        assert!(costs[0] >= budget && costs[0] < budget + budget / 2, "{costs:?}");
+    }
 }

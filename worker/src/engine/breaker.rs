@@ -4,7 +4,8 @@
 //! * **Closed**: everybody asks. It opens at once on an error of configuration, and on failures in a row of several tasks: one
 //!   input that always fails is not the engine's fault.
 //! * **Open**: nobody asks until the next try is due. Then one is let through, the probe; if it fails the time doubles, if it
-//!   succeeds the breaker closes. Whoever would have no time left for another attempt asks all the same, so that a breaker
+//!   succeeds the breaker closes. A probe that outlasts its lease is superseded: another one is let through, and of the first
+//!   only a success still counts. Whoever would have no time left for another attempt asks all the same, so that a breaker
 //!   fails no podcast that would have been completed without it.
 
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub(crate) struct Open {
     pub(crate) until_ms: i64,
     /// The time between the last try and the next one.
     wait_ms: i64,
-    /// A probe is under way; if it is not heard of until then, another one may be made. 0: none is.
+    /// The lease of the probe that is under way; if it is not heard of until then, another one may be made. 0: none is.
     probe_until_ms: i64,
     /// What was answered last.
     pub(crate) cause: String,
@@ -63,10 +64,15 @@ pub(crate) struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
     Closed,
-    /// The one try of this opening.
-    Probe(u32),
+    /// The try of this opening that has the lease until then.
+    Probe {
+        opening: u32,
+        until_ms: i64,
+    },
     /// There is no time to wait for the next try.
-    LastChance(u32),
+    LastChance {
+        opening: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,16 +115,13 @@ impl Breaker {
             if open.probe_until_ms > now_ms { (open.wait_ms / 2).min(LONGEST_WAIT_FOR_PROBE_MS) } else { 0 };
         let wait = millis(due.max(probe));
         if wait.is_zero() {
-            let probe_until_ms = now_ms + to_ms(rules.probe);
-            let open = Open { probe_until_ms, ..open.clone() };
-            return (
-                Answer::Ask(Pass::Probe(self.openings)),
-                Some(Breaker { open: Some(open), ..self.clone() }),
-            );
+            let until_ms = now_ms + to_ms(rules.probe);
+            let pass = Pass::Probe { opening: self.openings, until_ms };
+            return (Answer::Ask(pass), Some(self.with(Open { probe_until_ms: until_ms, ..open.clone() })));
         }
         let wait = wait.max(SHORTEST_WAIT);
         if left < wait * 2 + rules.probe {
-            return (Answer::Ask(Pass::LastChance(self.openings)), None);
+            return (Answer::Ask(Pass::LastChance { opening: self.openings }), None);
         }
         (Answer::Wait(wait), None)
     }
@@ -153,15 +156,22 @@ impl Breaker {
         ended: &Ended,
         now_ms: i64,
     ) -> Option<Breaker> {
-        let probe = pass == Pass::Probe(self.openings);
+        let (opening, lease) = match pass {
+            Pass::Closed => return None,
+            Pass::Probe { opening, until_ms } => (opening, Some(until_ms)),
+            Pass::LastChance { opening } => (opening, None),
+        };
+        // What was asked before it opened says nothing of now.
+        if opening != self.openings {
+            return None;
+        }
         match ended {
-            // What was asked before it opened says nothing of now.
-            _ if !probe && pass != Pass::LastChance(self.openings) => None,
             Ended::Well => {
                 let closed = Breaker { open: None, ..self.clone() };
                 Some(closed.well(task).unwrap_or(closed))
             }
-            _ if !probe => None,
+            // The next try is another one's business.
+            _ if lease != Some(open.probe_until_ms) => None,
             Ended::Silently => Some(self.with(Open { probe_until_ms: 0, until_ms: now_ms, ..open.clone() })),
             Ended::Badly { cause, asked } | Ended::Misconfigured { cause, asked } => {
                 let longest = millis_of(rules.settings.open_cap_ms);

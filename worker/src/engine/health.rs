@@ -28,9 +28,10 @@ const EXCHANGE: &str = "
 
 /// What nobody asked for so long is forgotten.
 const KEPT_MS: &str = "3600000";
-/// When so many others were faster, the state is left to them.
+/// When so many others were faster, the state is left to them. What they do not know of is taken for a probe that was superseded:
+/// its failure says nothing, its success closes the breaker.
 const TRIES: usize = 5;
-/// A probe that is not heard of for this long is not waited for.
+/// The longest lease of a probe: its worker may be dead.
 const LONGEST_PROBE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Health {

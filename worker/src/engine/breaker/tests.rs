@@ -19,6 +19,13 @@ const CLOSED: Breaker = Breaker {
     suspects: Vec::new(),
 };
 
+/// The probe of the first opening that was let through at this time.
+fn probe(at_ms: i64) -> Pass {
+    Pass::Probe { opening: 1, until_ms: at_ms + 60_000 }
+}
+
+const LAST_CHANCE: Pass = Pass::LastChance { opening: 1 };
+
 fn badly() -> Ended {
     Ended::Badly { cause: "answered 500".into(), asked: None }
 }
@@ -46,7 +53,7 @@ fn ask(breaker: &Breaker, left: Duration, now_ms: i64) -> (Answer, Breaker) {
 fn an_error_of_configuration_opens_it_at_once() {
     let open = after(&Breaker::default(), 1, Pass::Closed, &misconfigured(), 0);
     assert_eq!(ask(&open, DAY, 0).0, Answer::Wait(Duration::from_secs(30)));
-    assert_eq!(ask(&open, DAY, 30_000).0, Answer::Ask(Pass::Probe(1)));
+    assert_eq!(ask(&open, DAY, 30_000).0, Answer::Ask(probe(30_000)));
     assert_eq!(open.open.unwrap().cause, "answered 401");
 }
 
@@ -78,15 +85,29 @@ fn one_probe_at_a_time_and_each_that_fails_doubles_the_wait() {
         now += wait * 1000;
         assert!(matches!(ask(&breaker, DAY, now - 1).0, Answer::Wait(_)));
         let (answer, probing) = ask(&breaker, DAY, now);
-        assert_eq!(answer, Answer::Ask(Pass::Probe(1)));
+        assert_eq!(answer, Answer::Ask(probe(now)));
         assert!(matches!(ask(&probing, DAY, now).0, Answer::Wait(_)), "one at a time");
-        breaker = after(&probing, 1, Pass::Probe(1), &badly(), now);
+        breaker = after(&probing, 1, probe(now), &badly(), now);
     }
-    let (_, probing) = ask(&breaker, DAY, now + 30_000);
-    assert_eq!(ask(&probing, DAY, now + 90_000).0, Answer::Ask(Pass::Probe(1)), "nobody heard of the probe");
-    assert_eq!(after(&probing, 1, Pass::Probe(1), &Ended::Well, now + 30_100), CLOSED);
-    let unclear = after(&probing, 1, Pass::Probe(1), &Ended::Silently, now + 30_100);
-    assert_eq!(ask(&unclear, DAY, now + 30_100).0, Answer::Ask(Pass::Probe(1)), "it said nothing");
+    now += 30_000;
+    let (_, probing) = ask(&breaker, DAY, now);
+    assert_eq!(after(&probing, 1, probe(now), &Ended::Well, now + 100), CLOSED);
+    let unclear = after(&probing, 1, probe(now), &Ended::Silently, now + 100);
+    assert_eq!(ask(&unclear, DAY, now + 100).0, Answer::Ask(probe(now + 100)), "it said nothing");
+}
+
+#[test]
+fn of_a_probe_that_is_heard_of_late_only_a_success_counts() {
+    let (_, first) = ask(&failed_by(0..10), DAY, 5_000);
+    assert!(matches!(ask(&first, DAY, 64_999).0, Answer::Wait(_)));
+    let late = after(&first, 1, probe(5_000), &badly(), 70_000);
+    assert!(matches!(ask(&late, DAY, 79_999).0, Answer::Wait(_)), "nobody had taken its place");
+    let (answer, second) = ask(&first, DAY, 65_000);
+    assert_eq!(answer, Answer::Ask(probe(65_000)), "nobody heard of the first one");
+    for ended in [badly(), misconfigured(), Ended::Silently] {
+        assert_eq!(after(&second, 1, probe(5_000), &ended, 66_000), second, "{ended:?}");
+    }
+    assert_eq!(after(&second, 1, probe(5_000), &Ended::Well, 66_000), CLOSED);
 }
 
 #[test]
@@ -104,17 +125,17 @@ fn what_the_engine_asks_for_is_honoured_up_to_a_bound() {
 #[test]
 fn who_cannot_wait_asks_all_the_same() {
     let open = failed_by(0..10);
-    assert_eq!(ask(&open, Duration::from_secs(69), 0).0, Answer::Ask(Pass::LastChance(1)));
+    assert_eq!(ask(&open, Duration::from_secs(69), 0).0, Answer::Ask(LAST_CHANCE));
     assert_eq!(ask(&open, Duration::from_secs(70), 0).0, Answer::Wait(Duration::from_secs(5)));
-    assert_eq!(after(&open, 7, Pass::LastChance(1), &badly(), 1), open);
-    assert_eq!(after(&open, 7, Pass::LastChance(1), &Ended::Well, 1), CLOSED);
+    assert_eq!(after(&open, 7, LAST_CHANCE, &badly(), 1), open);
+    assert_eq!(after(&open, 7, LAST_CHANCE, &Ended::Well, 1), CLOSED);
 }
 
 #[test]
 fn an_input_that_looks_like_an_error_of_configuration_stops_its_neighbours_once() {
     let open = after(&Breaker::default(), 1, Pass::Closed, &misconfigured(), 0);
     let (_, probing) = ask(&open, DAY, 30_000);
-    let closed = after(&probing, 2, Pass::Probe(1), &Ended::Well, 30_000);
+    let closed = after(&probing, 2, probe(30_000), &Ended::Well, 30_000);
     assert!(closed.open.is_none());
     let again = after(&closed, 1, Pass::Closed, &misconfigured(), 60_000);
     assert!(again.open.is_none(), "its neighbours succeeded");
@@ -128,7 +149,8 @@ fn what_was_asked_before_it_opened_changes_nothing() {
     let open = failed_by(0..10);
     for ended in [Ended::Well, badly(), misconfigured(), Ended::Silently] {
         assert_eq!(after(&open, 1, Pass::Closed, &ended, 1), open);
-        assert_eq!(after(&open, 1, Pass::Probe(0), &ended, 1), open);
+        assert_eq!(after(&open, 1, Pass::Probe { opening: 0, until_ms: 0 }, &ended, 1), open);
+        assert_eq!(after(&open, 1, Pass::LastChance { opening: 0 }, &ended, 1), open);
     }
 }
 
@@ -146,11 +168,13 @@ struct Step {
     task: u64,
     passed_ms: i64,
     ended: u8,
-    finishes: usize,
+    /// Which calls end: places among those that are under way.
+    finishes: Vec<prop::sample::Index>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    (0u64..6, 0i64..20_000, 0u8..4, 0usize..4).prop_map(|(task, passed_ms, ended, finishes)| Step {
+    let finishes = proptest::collection::vec(any::<prop::sample::Index>(), 0..3);
+    (0u64..6, 0i64..30_000, 0u8..4, finishes).prop_map(|(task, passed_ms, ended, finishes)| Step {
         task,
         passed_ms,
         ended,
@@ -159,7 +183,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens: no wait beyond the bound, one probe in a minute, and never a wait that a deadline would not outlast.
+    /// Whatever happens: no wait beyond the bound, one probe at a time until its lease is over, and never a wait that a deadline
+    /// would not outlast.
     #[test]
     fn it_always_lets_somebody_through_and_never_two_probes(
         steps in proptest::collection::vec(step(), 1..200),
@@ -167,8 +192,6 @@ proptest! {
     ) {
         let (mut breaker, mut now) = (Breaker::default(), 0i64);
         let mut calls: Vec<(u64, Pass)> = Vec::new();
-        let mut last_probe = i64::MIN / 2;
-        let mut late: Vec<Pass> = Vec::new();
         for step in steps {
             now += step.passed_ms;
             let left = Duration::from_secs(left_s);
@@ -176,13 +199,11 @@ proptest! {
             breaker = next.unwrap_or(breaker);
             match answer {
                 Answer::Ask(pass) => {
-                    if matches!(pass, Pass::Probe(_)) {
-                        // What is heard of an earlier one, after all, ends the wait for this one, too.
-                        let others = calls.iter().filter(|(_, other)| *other == pass).count();
-                        let other = others == 1 && calls.iter().all(|(_, other)| !late.contains(other));
-                        late.extend((others > 0).then_some(pass));
-                        prop_assert!(!other || now - last_probe >= 60_000, "two probes");
-                        last_probe = now;
+                    if let Pass::Probe { opening, .. } = pass {
+                        let held = |other: &Pass| {
+                            matches!(other, Pass::Probe { opening: of, until_ms } if *of == opening && *until_ms > now)
+                        };
+                        prop_assert!(!calls.iter().any(|(_, other)| held(other)), "two probes");
                     }
                     calls.push((step.task, pass));
                 }
@@ -192,8 +213,11 @@ proptest! {
                     prop_assert!(left >= wait * 2 + RULES.probe, "no time for another attempt");
                 }
             }
-            for _ in 0..step.finishes.min(calls.len()) {
-                let (task, pass) = calls.remove(0);
+            for place in step.finishes {
+                if calls.is_empty() {
+                    break;
+                }
+                let (task, pass) = calls.remove(place.index(calls.len()));
                 let ended = [Ended::Well, badly(), misconfigured(), Ended::Silently][usize::from(step.ended)].clone();
                 breaker = after(&breaker, task, pass, &ended, now);
             }

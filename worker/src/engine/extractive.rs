@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::text::{Paragraph, Section};
 
 /// Part of the name of cached outlines and scripts: raised whenever the same source would be read or told differently.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Writes by choosing from the source.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,16 +8,20 @@ mod symbols;
 
 use std::borrow::Cow;
 
+pub(super) use symbols::with_times_signs;
+
 /// Part of the name of cached speech: raised whenever the same text would be rewritten differently.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The text as the voice should read it: numbers, units, dates, money and acronyms as a Korean or an English speaker says
 /// them, and in every language without marks that a voice would name (`asterisk`).
 pub fn spoken<'a>(text: &'a str, language: &str) -> Cow<'a, str> {
+    let multiplied = symbols::with_times_signs(text);
+    let unified = symbols::unified(&multiplied);
     let read = match super::primary(language).as_str() {
-        "ko" => korean::spoken(&symbols::with_one_unit(&symbols::unified(text))),
-        "en" => english::spoken(&symbols::with_one_unit(&symbols::unified(text))),
-        _ => symbols::unified(text).into_owned(),
+        "ko" => korean::spoken(&symbols::with_one_unit(&unified)),
+        "en" => english::spoken(&symbols::with_one_unit(&unified)),
+        _ => unified.into_owned(),
     };
     let spoken = symbols::without_marks(&read);
     if spoken == text { Cow::Borrowed(text) } else { Cow::Owned(spoken) }
@@ -25,7 +29,7 @@ pub fn spoken<'a>(text: &'a str, language: &str) -> Cow<'a, str> {
 
 /// The text for a voice that reads numbers by itself: without marks that it would name.
 pub fn unmarked(text: &str) -> Cow<'_, str> {
-    let unmarked = symbols::without_markup(text);
+    let unmarked = symbols::without_markup(&symbols::with_times_signs(text));
     if unmarked == text { Cow::Borrowed(text) } else { Cow::Owned(unmarked) }
 }
 
@@ -43,6 +47,7 @@ mod tests {
     fn voices_that_read_numbers_get_them_as_they_are() {
         let check = |text: &str, expected: &str| assert_eq!(unmarked(text), expected);
         check("*3~5* of #1 & `a_b` | $2 < 3% 😀", "3~5 of #1 & a b, $2 < 3%");
+        check("5*3*2 of *5* and 4 * 3", "5×3×2 of 5 and 4 × 3");
         check("■ 소제목 ※ 참고", "소제목 참고");
         assert!(matches!(unmarked("The sea (3.5 m) comes back."), Cow::Borrowed(_)));
     }

@@ -162,7 +162,8 @@ fn is_open_guillemet(before: &str) -> bool {
 }
 
 fn is_ellipsis(marks: &str) -> bool {
-    marks.contains('…') || (marks.len() > 1 && marks.bytes().all(|byte| byte == b'.'))
+    !marks.contains(['?', '!', '？', '！'])
+        && (marks.contains('…') || (marks.len() > 1 && marks.bytes().all(|byte| byte == b'.')))
 }
 
 /// The last syllable of most Korean sentences.

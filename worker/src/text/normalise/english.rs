@@ -10,7 +10,7 @@ mod tests;
 
 use self::numerals::{by_digit, cardinal, decimal, ordinal, plural, year};
 use self::times::{calendar, clock, day_and_month, month_and_day, phone, short_decade};
-use super::scan::{Number, at_word, digits, groups, number, range_end, rewritten, word_ends};
+use super::scan::{Number, at_word, digits, groups, number, power_of_ten, range_end, rewritten, word_ends};
 
 type Said = Option<(usize, String)>;
 
@@ -51,6 +51,8 @@ fn at_digit(before: &str, rest: &str) -> (usize, String) {
         .or_else(|| calendar(rest))
         .or_else(|| clock(rest))
         .or_else(|| day_and_month(rest))
+        .or_else(|| feet(before, rest))
+        .or_else(|| in_powers(before, rest))
         .or_else(|| mixed(before, rest))
         .or_else(|| fraction(rest))
         .or_else(|| version(rest))
@@ -67,6 +69,31 @@ fn at_digit(before: &str, rest: &str) -> (usize, String) {
             }
             None => (1, String::new()),
         })
+}
+
+/// `5'10"`
+fn feet(before: &str, rest: &str) -> Said {
+    let length = digits(rest);
+    let after = rest[length..].strip_prefix(['\'', '’', '′'])?;
+    let more = digits(after);
+    let end = after[more..].strip_prefix(['"', '”', '″'])?;
+    let (feet, inches): (u64, u64) = (rest[..length].parse().ok()?, after[..more].parse().ok()?);
+    let fits = length <= 2 && inches < 12 && at_word(before) && word_ends(end);
+    let counted = |count: u64, one: &str, many: &str| {
+        format!("{} {}", cardinal(count), if count == 1 { one } else { many })
+    };
+    fits.then(|| {
+        let said = format!("{} {}", counted(feet, "foot", "feet"), counted(inches, "inch", "inches"));
+        (rest.len() - end.len(), said)
+    })
+}
+
+/// `1e6`
+fn in_powers(before: &str, rest: &str) -> Said {
+    let (factor, below, power, length) = power_of_ten(before, rest)?;
+    let minus = if below { "minus " } else { "" };
+    let power = cardinal(power.parse().ok()?);
+    Some((length, format!("{} times ten to the power of {minus}{power}", decimal(&factor))))
 }
 
 /// `3 1/2`

@@ -10,7 +10,7 @@ mod tests;
 
 use self::counters::counter;
 use self::numerals::{by_digit, decimal, native, sino};
-use super::scan::{Number, at_word, date, digits, groups, number, range_end, rewritten};
+use super::scan::{Number, at_word, date, digits, groups, number, power_of_ten, range_end, rewritten};
 
 type Said = Option<(usize, String)>;
 
@@ -47,6 +47,7 @@ fn at_digit(before: &str, rest: &str) -> (usize, String) {
         .or_else(|| calendar(rest))
         .or_else(|| clock(before, rest))
         .or_else(|| named_day(before, rest))
+        .or_else(|| in_powers(before, rest))
         .or_else(|| fraction(rest))
         .or_else(|| version(rest))
         .or_else(|| range(before, rest))
@@ -154,6 +155,13 @@ fn numbered(rest: &str) -> Said {
     let after = rest.strip_prefix("No.")?;
     let number = after.trim_start_matches(' ');
     (digits(number) > 0).then(|| (rest.len() - number.len(), "넘버 ".to_owned()))
+}
+
+/// `1e6`
+fn in_powers(before: &str, rest: &str) -> Said {
+    let (factor, below, power, length) = power_of_ten(before, rest)?;
+    let minus = if below { "마이너스 " } else { "" };
+    Some((length, format!("{} 곱하기 십의 {minus}{} 제곱", decimal(&factor), sino(power.parse().ok()?))))
 }
 
 /// `1/3` is said from below; `24/7` is none; `1/4분기` is a quarter of a year.

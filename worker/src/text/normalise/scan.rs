@@ -54,6 +54,16 @@ pub(super) fn number(text: &str) -> Option<Number<'_>> {
     Some(Number { whole, fraction, grouped, length })
 }
 
+/// `1e6`, `6.02E-23`: factor, whether the power is below zero, its digits, and the bytes of all.
+pub(super) fn power_of_ten<'a>(before: &str, text: &'a str) -> Option<(Number<'a>, bool, &'a str, usize)> {
+    let factor = number(text)?;
+    let after = text[factor.length..].strip_prefix(['e', 'E'])?;
+    let unsigned = after.strip_prefix(['-', '+']).unwrap_or(after);
+    let (power, end) = unsigned.split_at(digits(unsigned));
+    let fits = (1..=3).contains(&power.len()) && at_word(before) && word_ends(end) && !factor.is_code();
+    fits.then(|| (factor, after.starts_with('-'), power, text.len() - end.len()))
+}
+
 /// How many ASCII digits `text` begins with.
 pub(super) fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()

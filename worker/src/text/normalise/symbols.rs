@@ -45,6 +45,23 @@ pub(super) fn unified(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
+/// `5*3` and `5 * 3` as `5×3` and `5 × 3`: an asterisk between two digits is no markup.
+pub(in crate::text) fn with_times_signs(text: &str) -> Cow<'_, str> {
+    let multiplies = |at: usize| {
+        let (before, after) = (&text[..at], &text[at + 1..]);
+        let pair = match (before.strip_suffix(' '), after.strip_prefix(' ')) {
+            (Some(before), Some(after)) => (before, after),
+            _ => (before, after),
+        };
+        pair.0.ends_with(|c: char| c.is_ascii_digit()) && pair.1.starts_with(|c: char| c.is_ascii_digit())
+    };
+    if !text.match_indices('*').any(|(at, _)| multiplies(at)) {
+        return Cow::Borrowed(text);
+    }
+    let signs = text.char_indices().map(|(at, c)| if c == '*' && multiplies(at) { '×' } else { c });
+    Cow::Owned(signs.collect())
+}
+
 /// `5°C~10°C` as `5~10°C`: a range has its unit once.
 pub(super) fn with_one_unit(text: &str) -> Cow<'_, str> {
     const UNITS: [&str; 8] = ["°C", "°F", "%", "km", "kg", "cm", "mm", "°"];

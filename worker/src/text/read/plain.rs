@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::super::normalise::with_times_signs;
+
 /// A line longer than this is no heading.
 const HEADING_MAX_CHARS: usize = 60;
 
@@ -12,7 +14,19 @@ pub(super) fn as_markdown(source: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(source)
     };
-    if is_markdown(&source) { with_plain_bullets(source) } else { Cow::Owned(marked_up(&source)) }
+    if is_markdown(&source) {
+        with_plain_bullets(times(source))
+    } else {
+        Cow::Owned(times(Cow::Owned(marked_up(&source))).into_owned())
+    }
+}
+
+/// In `5*3*2` Markdown would take the 3 for emphasis.
+fn times(source: Cow<'_, str>) -> Cow<'_, str> {
+    match with_times_signs(&source) {
+        Cow::Borrowed(_) => source,
+        Cow::Owned(signed) => Cow::Owned(signed),
+    }
 }
 
 /// One sure sign is enough. A single bullet or asterisk is none.

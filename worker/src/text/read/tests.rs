@@ -51,7 +51,8 @@ fn marks_are_not_spoken() {
         "This works. Like so:\n\n    code\n\nAnd:\n\n| a |\n|---|\n| 1 |\n\nEnd.",
         &["0: This works.", "1: End."],
     );
-    check("2 * 3 * 4 is snake_case_word.", &["0: 2 * 3 * 4 is snake_case_word."]);
+    check("2 * 3 * 4 is snake_case_word.", &["0: 2 × 3 × 4 is snake_case_word."]);
+    check("A box of 5*3*2 is **full**.", &["0: A box of 5×3×2 is full."]);
     check("> Quoted. Twice.\n\nPlain.", &["0: Quoted.", "0: Twice.", "1: Plain."]);
 }
 

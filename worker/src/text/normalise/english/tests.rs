@@ -38,6 +38,16 @@ const CASES: &[(&str, &str)] = &[
     ("¥500", "five hundred yen"),
     ("₩1,200", "one thousand two hundred won"),
     // Years, decades, dates.
+    ("5'10\" tall, not 6’1”", "five feet ten inches tall, not six feet one inch"),
+    ("5*3*2 is 30, 4 * 2 is 8", "five times three times two is thirty, four times two is eight"),
+    (
+        "50 kg/m² and 9.8 m/s²",
+        "fifty kilograms per square meter and nine point eight meters per second squared",
+    ),
+    (
+        "1e6 or 6.02E-23",
+        "one times ten to the power of six or six point zero two times ten to the power of minus twenty-three",
+    ),
     ("in 1687", "in sixteen eighty-seven"),
     ("1905", "nineteen oh five"),
     ("2000", "two thousand"),

@@ -207,7 +207,11 @@ fn check(
         check_speech(&engines, [outline, script, tts], &request, &language, &mut faults);
         if faults.is_empty() {
             let speakers = speakers(&request, format, tts);
-            let pace = Pace { per_minute: tts.rate(&language), pauses: config.audio.pauses.clone() };
+            let pace = Pace {
+                engine: Some(engines.tts.clone()),
+                per_minute: tts.rate(&language),
+                pauses: config.audio.pauses.clone(),
+            };
             let expected_work = expected_work(&request);
             let brief = Brief {
                 title: request.title.clone(),

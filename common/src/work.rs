@@ -124,6 +124,9 @@ pub struct Brief {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pace {
+    /// The engine, where it is known: podcasts accepted by older builds do not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// Words a minute (syllables in Korean, characters where words are not spaced), silences not counted. 0: not known.
     pub per_minute: u32,
     pub pauses: Pauses,

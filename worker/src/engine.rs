@@ -143,12 +143,12 @@ impl Permit {
 }
 
 impl Engines {
-    /// Builds what the kinds of this worker need; who plans episodes also hears how fast the default voices speak. An engine
+    /// Builds what the kinds of this worker need; who plans episodes also hears how fast voices speak. An engine
     /// that nobody asked for by default may be missing here.
     pub(crate) fn build(config: &Config, kinds: &[Kind], cache: &Cache) -> anyhow::Result<Engines> {
         let mut engines = BTreeMap::new();
         for (name, settings) in config.engines.iter() {
-            let heard = kinds.contains(&Kind::Outline) && config.defaults.tts == name;
+            let heard = kinds.contains(&Kind::Outline) && settings.kinds.contains(&Kind::Tts);
             if !heard && !settings.kinds.iter().any(|kind| kinds.contains(kind)) {
                 continue;
             }

@@ -111,9 +111,14 @@ fn idempotency_key(ticket: &Ticket) -> String {
     format!("{}-{}-{input}-{}-{}", ticket.task, ticket.generation, ticket.committed_turns, ticket.failures)
 }
 
-/// How fast the speakers of a podcast speak. Podcasts take the default speech engine of the time when they are accepted.
+/// The one that was fixed when the podcast was accepted.
+fn speech_engine<'a>(env: &'a Env, brief: &'a Brief) -> &'a str {
+    brief.pace.engine.as_deref().unwrap_or(&env.config.defaults.tts)
+}
+
+/// How fast the speakers of a podcast speak.
 fn pace(env: &Env, brief: &Brief) -> Pace {
-    let engine = &env.config.defaults.tts;
+    let engine = speech_engine(env, brief);
     let voice = |voice: &str| VoiceName::new(&env.config, engine, voice, &brief.language);
     let voices = brief.speakers.iter().map(|speaker| voice(&speaker.voice)).collect();
     Pace::of(env.measured.clone(), voices, brief.pace.pauses.turn_ms)

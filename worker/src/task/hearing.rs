@@ -10,6 +10,7 @@ use common::work::{Brief, SpeechInput};
 use futures_util::future::join_all;
 
 use super::speaking::speak;
+use super::speech_engine;
 use crate::Env;
 use crate::audio::SAMPLE_RATE;
 use crate::engine::pace::VoiceName;
@@ -33,7 +34,7 @@ pub(super) async fn hear_voices(
     source: Option<&str>,
     call: &Call,
 ) {
-    let engine = &env.config.defaults.tts;
+    let engine = speech_engine(env, brief);
     let speaks = env.config.engines.get(engine).is_some_and(|engine| engine.r#type != EngineType::Noop);
     let Some(text) = sample(&brief.language, source).filter(|_| speaks && env.engines.has(engine)) else {
         return;

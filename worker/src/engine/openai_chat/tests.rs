@@ -106,7 +106,11 @@ fn brief(language: &str) -> Brief {
         format: Form::Dialogue,
         target_minutes: None,
         speakers: vec![speaker("Mina"), speaker("Ben")],
-        pace: work::Pace { per_minute: 190, pauses: Pauses { turn_ms: 0, ..Pauses::default() } },
+        pace: work::Pace {
+            engine: None,
+            per_minute: 190,
+            pauses: Pauses { turn_ms: 0, ..Pauses::default() },
+        },
     }
 }
 

@@ -101,15 +101,16 @@ async fn run_writing(
     tables: &[(Stage, Vec<Row>)],
 ) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
-    let mut cases = Vec::new();
     for (stage, rows) in tables {
-        for row in rows.iter().filter(|row| !may_refuse(row)) {
-            for once in [false, true] {
+        // Most that are met once become an episode, and all of them at once are much to speak.
+        for once in [false, true] {
+            let mut cases = Vec::new();
+            for row in rows.iter().filter(|row| !may_refuse(row)) {
                 cases.extend(case::submit(fleet, provider, row, *stage, once, None).await?);
             }
+            wrong.extend(wrongs(fleet, provider, &cases).await?);
         }
     }
-    wrong.extend(wrongs(fleet, provider, &cases).await?);
     for once in [false, true] {
         for (stage, rows) in tables {
             for row in rows.iter().filter(|row| may_refuse(row)) {

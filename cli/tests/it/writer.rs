@@ -1,6 +1,6 @@
 //! The built-in writer from end to end: six articles, spoken by the real espeak-ng, as long as was asked for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -26,8 +26,7 @@ pub(crate) async fn six_texts_last_as_long_as_asked_for(servers: &Arc<Servers>) 
     let fleet = Fleet::start(servers, "writer", Setup::default()).await?;
     let mut submitted = Vec::new();
     for (file, language, minutes) in TEXTS {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/writer").join(file);
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let text = std::fs::read_to_string(path(file)).context(file)?;
         let id = fleet.submit(&json!({"source": {"text": text}, "target_minutes": minutes})).await?;
         submitted.push((file, language, minutes, text, id));
     }
@@ -37,7 +36,16 @@ pub(crate) async fn six_texts_last_as_long_as_asked_for(servers: &Arc<Servers>) 
         ensure!(podcast["language"] == *language, "{file}: {podcast:#}");
         let lasts = podcast["duration_ms"].as_f64().context("a duration")? / 1000.0;
         let asked = f64::from(*minutes) * 60.0;
-        println!("{file}: {asked} s asked for, lasts {lasts:.1} s ({:+.1} %)", (lasts / asked - 1.0) * 100.0);
+        let keys = std::fs::read_to_string(path(file).with_extension("keys"))?;
+        let kept = kept(&fleet, id, &keys).await?;
+        println!(
+            "{file}: {asked} s asked for, lasts {lasts:.1} s ({:+.1} %); says {kept} of {} key sentences",
+            (lasts / asked - 1.0) * 100.0,
+            keys.lines().count()
+        );
+        if kept * 2 < keys.lines().count() {
+            wrong.push(format!("{file} says {kept} of its key sentences"));
+        }
         if (lasts / asked - 1.0).abs() > TOLERANCE {
             wrong.push(format!("{file} lasts {lasts} s, {asked} s were asked for"));
         }
@@ -50,8 +58,7 @@ pub(crate) async fn six_texts_last_as_long_as_asked_for(servers: &Arc<Servers>) 
 
 /// The writer chooses as much as the voice says in the time, whatever voice it is, and whether anybody has heard it before.
 pub(crate) async fn any_voice_reads_for_as_long_as_asked_for(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/writer/en-long.txt");
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let text = std::fs::read_to_string(path("en-long.txt"))?;
     for words_a_minute in [100, 260] {
         let samples = move |text: &str| text.split_whitespace().count() * 24_000 * 60 / words_a_minute;
         let tones = Provider::start(Settings::default().samples_for(samples)).await?;
@@ -66,6 +73,19 @@ pub(crate) async fn any_voice_reads_for_as_long_as_asked_for(servers: &Arc<Serve
         fleet.stop().await?;
     }
     Ok(())
+}
+
+fn path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/writer").join(file)
+}
+
+/// How many of the sentences that were planted late in the text are said.
+async fn kept(fleet: &Fleet, id: &str, keys: &str) -> anyhow::Result<usize> {
+    let url = format!("/v1/podcasts/{id}/transcript.json");
+    let transcript: Value = fleet.get(&url).await?.error_for_status()?.json().await?;
+    let lines = transcript["segments"].as_array().context("segments")?;
+    let said: String = lines.iter().filter_map(|line| line["body"].as_str()).map(squeezed).collect();
+    Ok(keys.lines().filter(|key| said.contains(&squeezed(key))).count())
 }
 
 /// Every turn that is not marked as opening, transition or closing stands in the source; two speakers share it.

@@ -9,7 +9,7 @@ use loadtest::providers::{Endpoint, Ledger, Misbehaviour, Provider, Rule};
 use serde_json::{Value, json};
 
 use super::course::{Course, course, overcome};
-use super::document::{Row, says};
+use super::document::{Calls, Row, says};
 use super::{TIMEOUT_MS, hurried};
 use crate::fleet::{Fleet, PATIENCE};
 
@@ -65,7 +65,8 @@ impl Stage {
         }
     }
 
-    fn request(self, marker: &str) -> Value {
+    /// A voice that nobody has heard costs a recording more, so most share theirs.
+    fn request(self, marker: &str, voice: &str) -> Value {
         match self {
             Stage::Speech => {
                 let text = format!(
@@ -74,9 +75,8 @@ impl Stage {
                 json!({"source": {"text": text}, "language": "en"})
             }
             Stage::Outline | Stage::Script => {
-                // Voices that nobody has measured: what others have spoken so far must not decide how often this one is asked.
                 let speakers =
-                    [1, 2].map(|n| json!({"name": format!("Speaker {n}"), "voice": format!("{marker}{n}")}));
+                    [1, 2].map(|n| json!({"name": format!("Speaker {n}"), "voice": format!("{voice}{n}")}));
                 json!({"title": marker, "topic": "How the tides work", "language": "en", "target_minutes": 1, "speakers": speakers})
             }
         }
@@ -114,7 +114,9 @@ pub(super) async fn submit(
     rule.times = once.then_some(1);
     rule.status = status;
     provider.add_rules(vec![rule])?;
-    let mut request = stage.request(&marker);
+    // Where lengths decide how often the engine is asked, what others have spoken so far must not.
+    let of_its_own = matches!(row.calls()?, Calls::UpTo(_));
+    let mut request = stage.request(&marker, if of_its_own { &marker } else { "shared" });
     if row.time == "at the deadline" {
         request["deadline_seconds"] = json!(DEADLINE_S);
     }

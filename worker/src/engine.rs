@@ -143,8 +143,8 @@ impl Permit {
 }
 
 impl Engines {
-    /// Builds what the kinds of this worker need; who plans episodes also hears how fast voices speak. An engine
-    /// that nobody asked for by default may be missing here.
+    /// Builds what the kinds of this worker need; who plans episodes also hears how fast voices speak. An engine that nobody asked
+    /// for by default may be missing here.
     pub(crate) fn build(config: &Config, kinds: &[Kind], cache: &Cache) -> anyhow::Result<Engines> {
         let mut engines = BTreeMap::new();
         for (name, settings) in config.engines.iter() {

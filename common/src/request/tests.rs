@@ -98,6 +98,7 @@ fn what_is_left_open_is_filled_in() {
     let accepted = try_accept(r#"{"source": {"text": "조수는 하루에 두 번 오르내린다."}}"#).unwrap();
     assert_eq!(accepted.brief.language, "ko");
     assert_eq!(accepted.lane, Lane::Normal);
+    assert_eq!(accepted.brief.pace.engine.as_ref(), Some(&accepted.engines.tts));
     let voices: Vec<&str> = accepted.brief.speakers.iter().map(|speaker| speaker.voice.as_str()).collect();
     assert_eq!(voices, ["f1", "m1"]);
     let asked = r#"{"source": {"text": "Hi."}, "speakers": [{"name": "A"}, {"name": "B", "voice": "f1"}]}"#;

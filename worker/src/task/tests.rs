@@ -147,7 +147,7 @@ fn brief() -> Value {
     json!({
         "title": "Tides", "topic": "The sea", "language": "en", "format": "dialogue", "target_minutes": 5,
         "speakers": [{"name": "A", "voice": "v", "role": "asks"}, {"name": "B", "voice": "w", "role": "answers"}],
-        "pace": {"per_minute": 175, "pauses": common::config::Pauses::default()},
+        "pace": {"engine": "e", "per_minute": 175, "pauses": common::config::Pauses::default()},
     })
 }
 
@@ -162,6 +162,7 @@ fn check_brief(kind: Kind, input: &Value) {
         ("/brief/speakers/0/name", json!("C")),
         ("/brief/speakers/0/voice", json!("x")),
         ("/brief/speakers/1/role", json!("doubts")),
+        ("/brief/pace/engine", json!("f")),
         ("/brief/pace/per_minute", json!(180)),
         ("/brief/pace/pauses/turn_ms", json!(1)),
     ] {

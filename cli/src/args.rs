@@ -2,6 +2,7 @@
 
 pub(crate) mod dead;
 pub(crate) mod keys;
+pub(crate) mod loadtest;
 
 use std::path::PathBuf;
 
@@ -62,86 +63,7 @@ pub(crate) enum Command {
     Keys(keys::KeysCommand),
     /// Measure the fleet
     #[command(subcommand)]
-    Loadtest(LoadtestCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum LoadtestCommand {
-    /// The fleet itself, on private servers, with tasks that do nothing: alone and saturated
-    Bench(Bench),
-    /// Kill, freeze and cut off whatever a fleet consists of while it works, and check that nothing is lost
-    Chaos(Chaos),
-    /// Let two builds work side by side, in every order of an upgrade and back, and check that nothing is lost
-    Mixed(Mixed),
-    /// Run simulated providers of speech and chat, with latencies, limits and misbehaviour, until Ctrl-C
-    Providers(Providers),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Providers {
-    /// Where to listen; port 0 takes a free one. What other machines can reach needs a key
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8900")]
-    pub(crate) bind: std::net::SocketAddr,
-    /// TOML or JSON file with latencies, limits and rules, as in docs/providers.md [default: answer at once, rightly]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) rules: Option<PathBuf>,
-    /// Take the latencies of the performance goals: a script in 9.5 s, a segment in 0.9 s, with their spread
-    #[arg(long, conflicts_with = "rules")]
-    pub(crate) goals: bool,
-    /// Ask every caller for this as a bearer token
-    #[arg(long, env = "PODFLEET_PROVIDERS_KEY", value_name = "KEY", hide_env_values = true)]
-    pub(crate) api_key: Option<String>,
-    /// Print JSON instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Chaos {
-    /// Decides about every fault; without it, one is chosen and printed
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// How long faults go on
-    #[arg(long, value_name = "M", default_value_t = 3.0)]
-    pub(crate) minutes: f64,
-    /// Only faults with one of these words in their names, comma-separated: `worker`, `broker wiped`, `crash collector`
-    #[arg(long, value_name = "WORDS", value_delimiter = ',')]
-    pub(crate) only: Vec<String>,
-    /// Seconds for which nothing may move after the last fault while anything is not at rest
-    #[arg(long, value_name = "SECONDS", default_value_t = 240)]
-    pub(crate) rest: u64,
-    /// Write the report to this file as JSON, too
-    #[arg(short, long, value_name = "PATH")]
-    pub(crate) output: Option<std::path::PathBuf>,
-    /// Print JSON instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Mixed {
-    /// The other build's `podfleet`, an older one
-    #[arg(long, value_name = "PATH")]
-    pub(crate) with: std::path::PathBuf,
-    /// Seconds for which each mixture works
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub(crate) stage: u64,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Bench {
-    /// Podcasts all at once
-    #[arg(long, value_name = "N", default_value_t = 2000)]
-    pub(crate) workflows: usize,
-    /// Podcasts one after another
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(crate) alone: usize,
-    /// Worker processes
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) workers: u16,
-    /// Print JSON instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
+    Loadtest(loadtest::LoadtestCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -322,9 +244,7 @@ impl Command {
             Command::Keys(keys) => keys.server().json,
             Command::Demo(demo) => demo.json,
             Command::Config(ConfigCommand::Check { json }) => *json,
-            Command::Loadtest(LoadtestCommand::Bench(bench)) => bench.json,
-            Command::Loadtest(LoadtestCommand::Chaos(chaos)) => chaos.json,
-            Command::Loadtest(LoadtestCommand::Providers(providers)) => providers.json,
+            Command::Loadtest(loadtest) => loadtest.wants_json(),
             _ => false,
         }
     }

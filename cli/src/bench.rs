@@ -1,75 +1,143 @@
-//! `podfleet loadtest bench`: the fleet itself, on private servers, with tasks that do nothing.
+//! `podfleet loadtest bench`: every figure that Podfleet promises, measured in one run on private servers, with the floors and, if asked
+//! for, the peers beside it.
+//!
+//! Read in this order: [`floors`] (broker and database alone), [`workflows`] (tasks that do nothing, and [`peers`]), [`podcasts`] (one podcast
+//! with the latencies of the goals), [`loads`] (many), [`scaling`] (workers 1 → 8), [`mixing`] (an hour of speech).
+
+mod floors;
+mod loads;
+pub(crate) mod mixing;
+mod peers;
+mod podcasts;
+mod scaling;
+mod workflows;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Context;
-use common::config::Broker;
-use loadtest::noop::{self, Amount, Figures};
-use serde_json::json;
+use jiff::Timestamp;
+use loadtest::probe::{Machine, Sampler};
+use loadtest::report::{Document, Measured, of_targets};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
-use crate::args::Bench;
+use crate::args::loadtest::{Bench, Part};
 use crate::dev;
 use crate::failure::Failure;
-use crate::fleet::Options;
-use crate::output::{print, print_json};
-use crate::progress::Board;
+use crate::load::{table, write};
+use crate::output::{from_here, print, print_json, remark};
 
-/// The shapes that are measured: name, engine for mixing, tasks of one podcast.
-const SHAPES: [(&str, &str, usize); 2] = [
-    ("1 → 5 → 25 → 1, the peers' shape", "none", 32),
-    ("1 → 5 → 25 → 5 → 1, a podcast's own", "builtin", 37),
-];
+/// What has been measured so far.
+#[derive(Debug, Default)]
+struct Results {
+    figures: BTreeMap<&'static str, Measured>,
+    bars: Vec<Value>,
+    /// Everything as it was observed, by part.
+    raw: Map<String, Value>,
+}
+
+impl Results {
+    fn set(&mut self, id: &'static str, measured: Measured) {
+        self.figures.insert(id, measured);
+    }
+
+    fn value(&mut self, id: &'static str, value: impl Into<Option<f64>>) {
+        self.set(id, Measured::value(value));
+    }
+
+    fn why_not(&mut self, id: &'static str, reason: &str) {
+        self.set(id, Measured::default().because(reason));
+    }
+
+    fn bars(&mut self, title: &str, unit: &str, goal: Option<f64>, bars: &[(&str, f64)]) {
+        self.bars.push(json!({"title": title, "unit": unit, "goal": goal, "bars": bars}));
+    }
+}
 
 pub(crate) async fn run(options: Bench) -> anyhow::Result<()> {
     let shutdown = dev::begin()?;
-    let amount = Amount { alone: options.alone, saturated: options.workflows };
-    let mut results = Vec::new();
-    for (shape, mix, tasks) in SHAPES {
-        let folder = tempfile::Builder::new()
-            .prefix("podfleet-bench-")
-            .tempdir()
-            .context("a folder for the servers")?;
-        let file = folder.path().join("bench.toml");
-        std::fs::write(&file, configuration(mix))?;
-        let fleet = Options {
-            data: folder.path().join("data"),
-            port: 0,
-            workers: options.workers,
-            collectors: 1,
-            external: false,
-        };
-        let fleet = dev::start(Some(&file), &fleet, &Board::new(), &shutdown).await?;
-        let broker = Broker { url: fleet.broker.clone(), ..Broker::default() };
-        let measured = tokio::select! {
-            measured = noop::measure(&fleet.api, &broker, amount, tasks) => measured,
-            error = fleet.hopeless() => Err(error),
-            () = shutdown.cancelled() => Err(Failure::Interrupted.into()),
-        };
-        fleet.stop().await?;
-        let figures = measured?;
-        if !options.json {
-            print(report(shape, &figures))?;
+    let machine = Machine::now();
+    let sampler = Sampler::start();
+    let mut results = Results::default();
+    for part in Part::ALL {
+        if !options.only.is_empty() && !options.only.contains(&part) {
+            continue;
         }
-        results.push(json!({"shape": shape, "workers": options.workers, "figures": figures}));
+        let started = Instant::now();
+        remark(format_args!("{part}"));
+        measure(part, &options, &mut results, &shutdown)
+            .await
+            .with_context(|| format!("the part `{part}`"))?;
+        remark(format_args!("  {:.0} s", started.elapsed().as_secs_f64()));
     }
-    if options.json { print_json(&json!({ "results": results })) } else { Ok(()) }
+    let (_, others_cores) = sampler.stop().await?;
+    let at = Timestamp::now();
+    let document = Document {
+        scenario: "bench".to_owned(),
+        seed: options.seed,
+        at,
+        version: common::process::VERSION.to_owned(),
+        machine: machine.after(others_cores),
+        setup: json!({
+            "optimised": !cfg!(debug_assertions), "workflows": options.workflows, "alone": options.alone, "rounds": options.rounds,
+            "peers": options.peers, "minutes_of_each_load": options.minutes,
+        }),
+        results: of_targets(results.figures),
+        details: json!({ "bars": results.bars }),
+    };
+    let file = options.output.unwrap_or_else(|| PathBuf::from("out/bench/latest.json"));
+    write(&document, &file)?;
+    keep(&file, at, &document, results.raw)?;
+    if options.json {
+        print_json(&serde_json::to_value(&document)?)?;
+    } else {
+        print(table(&document.results))?;
+        remark(format_args!(
+            "\n{}\nThe same in {}, with plots beside it",
+            document.machine,
+            from_here(&file)
+        ));
+    }
+    Ok(())
 }
 
-fn configuration(mix: &str) -> String {
-    format!(
-        "[defaults]\noutline = \"noop\"\nscript = \"noop\"\ntts = \"noop\"\nmix = \"{mix}\"\n\
-         [worker]\nconcurrency = 64\n[collector]\nmixers = 16\n"
-    )
+async fn measure(
+    part: Part,
+    options: &Bench,
+    results: &mut Results,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let work = async {
+        match part {
+            Part::Floors => floors::measure(results).await,
+            Part::Workflows => workflows::measure(options, results, shutdown).await,
+            Part::Podcasts => podcasts::measure(options.seed, results, shutdown).await,
+            Part::Loads => loads::measure(options, results, shutdown).await,
+            Part::Scaling => scaling::measure(options.seed, results, shutdown).await,
+            Part::Mixing => mixing::measure(results).await,
+        }
+    };
+    tokio::select! {
+        measured = work => measured,
+        () = shutdown.cancelled() => Err(Failure::Interrupted.into()),
+    }
 }
 
-fn report(shape: &str, figures: &Figures) -> String {
-    format!(
-        "{shape}\n  alone: {:.1} ms (median), {:.1} ms (95 %)\n  saturated: {:.0} workflows/s, {:.0} tasks/s over {} workflows\n  \
-         accepted under full load: {:.1} ms (median), {:.1} ms (99 %)\n",
-        figures.alone_p50_ms,
-        figures.alone_p95_ms,
-        figures.workflows_per_second,
-        figures.tasks_per_second,
-        figures.workflows,
-        figures.accepted_p50_ms,
-        figures.accepted_p99_ms,
-    )
+/// Every run is kept, with all that was observed.
+fn keep(
+    file: &std::path::Path,
+    at: Timestamp,
+    document: &Document,
+    raw: Map<String, Value>,
+) -> anyhow::Result<()> {
+    let folder = file.parent().unwrap_or_else(|| std::path::Path::new("")).join("raw");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let name = at.strftime("%Y%m%d-%H%M%S").to_string();
+    document.write(&folder.join(format!("{name}.json")))?;
+    let observed = folder.join(format!("{name}.observed"));
+    std::fs::write(&observed, serde_json::to_vec_pretty(&raw)?)
+        .with_context(|| format!("cannot write {}", observed.display()))
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::Chaos;
+use crate::args::loadtest::Chaos;
 use crate::dev;
 use crate::failure::Failure;
 use crate::output::{print, print_json, remark};

@@ -44,7 +44,8 @@ pub(crate) async fn run(config: Option<&Path>, options: Demo) -> anyhow::Result<
     let board = Board::new();
     let again = options.data.join("blobs").is_dir();
     let data = from_here(&options.data);
-    let fleet = Options { data: options.data, port: 0, workers: 1, collectors: 1, external: false };
+    let fleet =
+        Options { data: options.data, port: 0, producers: 1, workers: 1, collectors: 1, external: false };
     let fleet = dev::start(config, &fleet, &board, &shutdown).await?;
     let ready = begun.elapsed();
     let client = Client::at(&fleet.api, None)?;

@@ -19,6 +19,7 @@ pub(crate) async fn run(config: Option<&Path>, options: Dev) -> anyhow::Result<(
     let options = Options {
         data: options.data,
         port: options.port,
+        producers: 1,
         workers: options.workers,
         collectors: options.collectors,
         external: options.external,

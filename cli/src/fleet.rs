@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::dev_file::Address;
 use crate::failure::Failure;
 use crate::roles::load;
-use roles::{Plan, Roles};
+use roles::{Plan, Role, Roles};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// How long a task in hand may take when everything is stopped. What is cut off goes on at the next start.
@@ -26,8 +26,9 @@ const DRAIN_SECONDS: u64 = 5;
 pub(crate) struct Options {
     /// The servers' data, blobs and logs. Belongs to one podfleet at a time.
     pub(crate) data: PathBuf,
-    /// Of the API; 0 takes a free one.
+    /// Of the API; 0 takes a free one. Further producers take free ones.
     pub(crate) port: u16,
+    pub(crate) producers: u16,
     pub(crate) workers: u16,
     pub(crate) collectors: u16,
     /// The configured servers instead of private ones.
@@ -38,9 +39,13 @@ pub(crate) struct Options {
 pub(crate) struct Fleet {
     /// Address of the API.
     pub(crate) api: String,
+    /// Of every producer's, the first included.
+    pub(crate) apis: Vec<String>,
     pub(crate) amqp: Address,
     /// Address of the broker with its password: it stays in this process and its children's environment.
     pub(crate) broker: String,
+    /// The same for the database.
+    pub(crate) database: String,
     /// Where the roles' logs lie.
     pub(crate) logs: PathBuf,
     // In this order: fields are dropped in order, and roles go before the servers that they use.
@@ -64,11 +69,14 @@ impl Fleet {
         let data = std::fs::canonicalize(&options.data)?;
         // Taken for good with the servers; taken here, a second fleet learns of the first and not of its port.
         drop(DataLock::take(&data)?);
-        let port = api_port(options.port)?;
+        let ports = api_ports(options.port, options.producers)?;
         let servers = Servers::start(&data, options.external, &mut config).await?;
-        match start_roles(file, &config, &data, port, options).await {
+        let address = |port: &u16| format!("http://127.0.0.1:{port}");
+        match start_roles(file, &config, &data, &ports, options).await {
             Ok(roles) => Ok(Fleet {
-                api: format!("http://127.0.0.1:{port}"),
+                api: address(&ports[0]),
+                apis: ports.iter().map(address).collect(),
+                database: config.database.url,
                 amqp: broker_address(&config.broker.url)?,
                 broker: config.broker.url,
                 logs: data.join("log"),
@@ -85,6 +93,20 @@ impl Fleet {
     /// Waits until a role has ended so often that it will never work, and tells why.
     pub(crate) async fn hopeless(&self) -> anyhow::Error {
         self.roles.hopeless().await
+    }
+
+    /// One more worker, with these options of its command line.
+    pub(crate) fn add_worker(&mut self, name: &str, options: &[&str]) {
+        let arguments = std::iter::once("worker").chain(options.iter().copied()).map(str::to_owned).collect();
+        self.roles.add(Role { name: name.to_owned(), arguments, own: Vec::new() });
+    }
+
+    /// The servers, unless they are somebody else's.
+    pub(crate) fn servers(&self) -> Option<&PrivateServers> {
+        match &self.servers {
+            Servers::Private(servers) => Some(servers),
+            Servers::External { .. } => None,
+        }
     }
 
     /// Stops the roles, then the servers; returns when no process is left.
@@ -117,27 +139,43 @@ impl Servers {
     }
 }
 
+/// A producer to be.
+struct Listener {
+    port: u16,
+    /// Holds its address once it listens.
+    ready_file: PathBuf,
+}
+
 async fn start_roles(
     file: Option<&Path>,
     config: &Config,
     data: &Path,
-    port: u16,
+    ports: &[u16],
     options: &Options,
 ) -> anyhow::Result<Roles> {
     store::migrate(&config.database).await?;
-    let ready_file = data.join("producer.ready");
-    // One of an earlier run would be taken for this one's.
-    let _ = std::fs::remove_file(&ready_file);
+    let producers: Vec<Listener> = ports
+        .iter()
+        .zip(1..)
+        .map(|(port, number)| Listener {
+            port: *port,
+            ready_file: data.join(format!("producer-{number}.ready")),
+        })
+        .collect();
+    for producer in &producers {
+        // One of an earlier run would be taken for this one's.
+        let _ = std::fs::remove_file(&producer.ready_file);
+    }
     let plan = Plan {
-        variables: variables(file, config, port)?,
-        roles: commands(options, &ready_file),
+        variables: variables(file, config)?,
+        roles: commands(options, &producers),
         logs: data.join("log"),
         // A collector waits for its mixing process, which drains as long as a worker, and 5 s longer.
         patience: Duration::from_secs(DRAIN_SECONDS + 8),
     };
     let roles = Roles::start(plan)?;
     let ready = tokio::select! {
-        ready = tokio::time::timeout(READY_LIMIT, until_ready(port, &ready_file)) => ready,
+        ready = tokio::time::timeout(READY_LIMIT, until_ready(&producers)) => ready,
         error = roles.hopeless() => Ok(Err(error)),
     };
     match ready {
@@ -157,14 +195,13 @@ async fn start_roles(
 }
 
 /// What roles are told through their environment, never on their command lines, which everybody can read.
-fn variables(file: Option<&Path>, config: &Config, port: u16) -> anyhow::Result<Vec<(String, String)>> {
+fn variables(file: Option<&Path>, config: &Config) -> anyhow::Result<Vec<(String, String)>> {
     let free = "127.0.0.1:0".to_owned();
     let mut variables = vec![
         ("PODFLEET__BROKER__URL", config.broker.url.clone()),
         ("PODFLEET__DATABASE__URL", config.database.url.clone()),
         ("PODFLEET__CACHE__URL", config.cache.url.clone()),
         ("PODFLEET__BLOBS__FOLDER", config.blobs.folder.clone()),
-        ("PODFLEET__PRODUCER__BIND", format!("127.0.0.1:{port}")),
         // There may be several of each.
         ("PODFLEET__WORKER__HEALTH_BIND", free.clone()),
         ("PODFLEET__COLLECTOR__HEALTH_BIND", free),
@@ -178,32 +215,58 @@ fn variables(file: Option<&Path>, config: &Config, port: u16) -> anyhow::Result<
     Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-/// Every role's name and arguments.
-fn commands(options: &Options, ready_file: &Path) -> Vec<(String, Vec<String>)> {
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let mut commands = vec![(
-        "producer-1".to_owned(),
-        // Whoever starts it on this machine is signed in.
-        words(&["producer", "--trust-loopback", "--ready-file", &ready_file.display().to_string()]),
-    )];
-    let counted = [("collector", options.collectors), ("worker", options.workers)];
-    for (role, count) in counted {
-        commands.extend((1..=count).map(|number| (format!("{role}-{number}"), words(&[role]))));
+/// Every role, with what it alone is told.
+fn commands(options: &Options, producers: &[Listener]) -> Vec<Role> {
+    let mut roles: Vec<Role> = producers
+        .iter()
+        .zip(1..)
+        .map(|(producer, number)| Role {
+            name: format!("producer-{number}"),
+            // Whoever starts it on this machine is signed in.
+            arguments: [
+                "producer",
+                "--trust-loopback",
+                "--ready-file",
+                &producer.ready_file.display().to_string(),
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            own: vec![("PODFLEET__PRODUCER__BIND".to_owned(), format!("127.0.0.1:{}", producer.port))],
+        })
+        .collect();
+    for (role, count) in [("collector", options.collectors), ("worker", options.workers)] {
+        roles.extend((1..=count).map(|number| Role {
+            name: format!("{role}-{number}"),
+            arguments: vec![role.to_owned()],
+            own: Vec::new(),
+        }));
     }
-    commands
+    roles
 }
 
 /// The ready file proves that it is our producer that listens, and `/readyz` that it has what it needs.
-async fn until_ready(port: u16, ready_file: &Path) -> anyhow::Result<()> {
-    let expected = format!("127.0.0.1:{port}");
-    let client = Client::at(&format!("http://{expected}"), None)?;
-    loop {
-        let listens = std::fs::read_to_string(ready_file).is_ok_and(|address| address.trim() == expected);
-        if listens && client.stream("/readyz").await.is_ok() {
-            return Ok(());
+async fn until_ready(producers: &[Listener]) -> anyhow::Result<()> {
+    for Listener { port, ready_file } in producers {
+        let expected = format!("127.0.0.1:{port}");
+        let client = Client::at(&format!("http://{expected}"), None)?;
+        let listens = || std::fs::read_to_string(ready_file).is_ok_and(|address| address.trim() == expected);
+        while !(listens() && client.stream("/readyz").await.is_ok()) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    Ok(())
+}
+
+/// The wanted one first.
+fn api_ports(wanted: u16, count: u16) -> anyhow::Result<Vec<u16>> {
+    let mut found = vec![api_port(wanted)?];
+    while found.len() < usize::from(count) {
+        let [port] = ports::free()?;
+        if !found.contains(&port) {
+            found.push(port);
+        }
+    }
+    Ok(found)
 }
 
 fn api_port(wanted: u16) -> anyhow::Result<u16> {
@@ -252,12 +315,14 @@ mod tests {
     fn secrets_travel_in_the_environment_only() {
         let mut config = Config::load(None).unwrap();
         config.broker.url = "amqp://podfleet:s3cret@127.0.0.1:1/%2f".into();
-        let options = Options { data: "x".into(), port: 0, workers: 2, collectors: 1, external: false };
-        let commands = commands(&options, Path::new("/data/producer.ready"));
-        let names: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
+        let options =
+            Options { data: "x".into(), port: 0, producers: 1, workers: 2, collectors: 1, external: false };
+        let producer = Listener { port: 8080, ready_file: "/data/producer-1.ready".into() };
+        let commands = commands(&options, &[producer]);
+        let names: Vec<&str> = commands.iter().map(|role| role.name.as_str()).collect();
         assert_eq!(names, ["producer-1", "collector-1", "worker-1", "worker-2"]);
-        assert!(commands.iter().all(|(_, arguments)| arguments.iter().all(|word| !word.contains("s3cret"))));
-        let variables = variables(Some(Path::new("podfleet.toml")), &config, 8080).unwrap();
+        assert!(commands.iter().all(|role| role.arguments.iter().all(|word| !word.contains("s3cret"))));
+        let variables = variables(Some(Path::new("podfleet.toml")), &config).unwrap();
         assert!(
             variables.iter().any(|(name, value)| name == "PODFLEET__BROKER__URL" && value.contains("s3cret"))
         );

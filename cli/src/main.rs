@@ -5,11 +5,13 @@ mod bench;
 mod chaos;
 mod client;
 mod command;
+mod compare;
 mod demo;
 mod dev;
 mod dev_file;
 mod failure;
 mod fleet;
+mod load;
 mod output;
 mod progress;
 mod providers;
@@ -20,7 +22,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command, ConfigCommand, LoadtestCommand};
+use args::loadtest::LoadtestCommand;
+use args::{Cli, Command, ConfigCommand};
 
 fn main() -> ExitCode {
     // It can only fail when a provider is there already.
@@ -54,7 +57,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Collector(options) => roles::collector(config, options).await,
         Command::Migrate => roles::migrate(config).await,
         Command::Config(ConfigCommand::Check { json }) => settings::check(config, json),
+        Command::Loadtest(LoadtestCommand::Run(options)) => load::run(options).await,
         Command::Loadtest(LoadtestCommand::Bench(options)) => bench::run(options).await,
+        Command::Loadtest(LoadtestCommand::Compare(options)) => compare::run(&options),
+        Command::Loadtest(LoadtestCommand::Mix { list }) => bench::mixing::mix(&list),
         Command::Loadtest(LoadtestCommand::Chaos(options)) => chaos::run(options).await,
         Command::Loadtest(LoadtestCommand::Mixed(options)) => chaos::mixed::run(options).await,
         Command::Loadtest(LoadtestCommand::Providers(options)) => providers::run(options).await,

@@ -3,7 +3,7 @@
 use loadtest::providers::{Ledger, Length, Provider, Settings};
 use serde_json::json;
 
-use crate::args::Providers;
+use crate::args::loadtest::Providers;
 use crate::dev;
 use crate::failure::usage;
 use crate::output::{print, print_json, remark};

@@ -17,7 +17,7 @@ use super::messages;
 use super::nemesis::{RESUMED, until_work_flows};
 use super::watch::Watch;
 use super::world::World;
-use crate::args::Mixed;
+use crate::args::loadtest::Mixed;
 use crate::dev;
 use crate::failure::Failure;
 use crate::output::{print, remark};

@@ -24,11 +24,19 @@ const HOPELESS: u32 = 5;
 pub(super) struct Plan {
     /// Set for every role. A variable's `…_FILE` variant is taken away, or it would win.
     pub(super) variables: Vec<(String, String)>,
-    /// Names and arguments of the processes.
-    pub(super) roles: Vec<(String, Vec<String>)>,
+    pub(super) roles: Vec<Role>,
     pub(super) logs: PathBuf,
     /// How long a role may take to stop.
     pub(super) patience: Duration,
+}
+
+/// A process to be.
+#[derive(Clone, Debug)]
+pub(super) struct Role {
+    pub(super) name: String,
+    pub(super) arguments: Vec<String>,
+    /// Variables that it alone is given.
+    pub(super) own: Vec<(String, String)>,
 }
 
 /// The running roles. Dropping them kills them.
@@ -62,10 +70,15 @@ impl Roles {
         let (nursery, stop) = (Nursery::new()?, CancellationToken::new());
         let shared = Arc::new(Shared { program, plan, nursery, stop, hopeless: sender });
         let mut supervisors = JoinSet::new();
-        for (name, arguments) in shared.plan.roles.clone() {
-            supervisors.spawn(supervise(shared.clone(), name, arguments));
+        for role in shared.plan.roles.clone() {
+            supervisors.spawn(supervise(shared.clone(), role));
         }
         Ok(Roles { supervisors, shared, hopeless })
+    }
+
+    /// One more, which is kept running like the others.
+    pub(super) fn add(&mut self, role: Role) {
+        self.supervisors.spawn(supervise(self.shared.clone(), role));
     }
 
     /// Waits until a role is hopeless, and tells why.
@@ -89,16 +102,17 @@ impl Roles {
     }
 }
 
-async fn supervise(shared: Arc<Shared>, name: String, arguments: Vec<String>) -> anyhow::Result<()> {
+async fn supervise(shared: Arc<Shared>, role: Role) -> anyhow::Result<()> {
+    let name = &role.name;
     let log = shared.plan.logs.join(format!("{name}.log"));
     let mut backoff = Reconnect::default();
     let mut ends_in_a_row = 0;
     loop {
         let started = Instant::now();
-        let mut child = shared.nursery.start(shared.command(&arguments, &log)?).await?;
+        let mut child = shared.nursery.start(shared.command(&role, &log)?).await?;
         let status = tokio::select! {
             status = child.wait() => status.with_context(|| format!("waiting for {name}"))?,
-            () = shared.stop.cancelled() => return children::end(&name, child, shared.plan.patience).await,
+            () = shared.stop.cancelled() => return children::end(name, child, shared.plan.patience).await,
         };
         if started.elapsed() > WORKED {
             backoff.reset();
@@ -106,10 +120,10 @@ async fn supervise(shared: Arc<Shared>, name: String, arguments: Vec<String>) ->
         }
         ends_in_a_row += 1;
         if ends_in_a_row >= HOPELESS {
-            shared.hopeless.send_replace(Some(why_hopeless(&name, status, &log)));
+            shared.hopeless.send_replace(Some(why_hopeless(name, status, &log)));
         }
         let delay = backoff.next_delay();
-        tracing::warn!(role = name, %status, ?delay, log = %log.display(), "a role ended; starting it again");
+        tracing::warn!(role = %name, %status, ?delay, log = %log.display(), "a role ended; starting it again");
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = shared.stop.cancelled() => return Ok(()),
@@ -118,10 +132,10 @@ async fn supervise(shared: Arc<Shared>, name: String, arguments: Vec<String>) ->
 }
 
 impl Shared {
-    fn command(&self, arguments: &[String], log: &Path) -> anyhow::Result<Command> {
+    fn command(&self, role: &Role, log: &Path) -> anyhow::Result<Command> {
         let mut command = children::command(&self.program, log)?;
-        command.args(arguments);
-        for (variable, value) in &self.plan.variables {
+        command.args(&role.arguments);
+        for (variable, value) in self.plan.variables.iter().chain(&role.own) {
             command.env_remove(format!("{variable}_FILE")).env(variable, value);
         }
         Ok(command)
@@ -140,7 +154,11 @@ mod tests {
     fn plan(script: &str, logs: &Path) -> Plan {
         Plan {
             variables: vec![("GREETING".into(), "hello".into())],
-            roles: vec![("worker-1".into(), vec!["-c".into(), script.into()])],
+            roles: vec![Role {
+                name: "worker-1".into(),
+                arguments: vec!["-c".into(), script.into()],
+                own: Vec::new(),
+            }],
             logs: logs.to_owned(),
             patience: Duration::from_secs(5),
         }

@@ -16,6 +16,7 @@ mod faults;
 mod fleet;
 mod listening;
 mod live;
+mod load;
 mod providers;
 mod recovery;
 mod replay;
@@ -107,6 +108,10 @@ const TESTS: &[(&str, Test)] = &[
     ("equal::the_work_of_a_dead_worker_is_taken_over", |s| {
         Box::pin(equal::the_work_of_a_dead_worker_is_taken_over(s))
     }),
+    ("load::a_short_load_is_reported_and_nothing_fails", |s| {
+        Box::pin(load::a_short_load_is_reported_and_nothing_fails(s))
+    }),
+    ("load::a_slower_build_is_found_out", |s| Box::pin(load::a_slower_build_is_found_out(s))),
     ("writer::six_texts_last_as_long_as_asked_for", |s| {
         Box::pin(writer::six_texts_last_as_long_as_asked_for(s))
     }),

@@ -48,6 +48,19 @@ impl Latency {
         Latency::Fixed(Duration::from_millis(ms))
     }
 
+    /// The same distribution in less time.
+    #[must_use]
+    pub fn faster(self, times: f64) -> Latency {
+        let shorter = |latency: Duration| latency.div_f64(times);
+        match self {
+            Latency::Fixed(fixed) => Latency::Fixed(shorter(fixed)),
+            Latency::Uniform { from, to } => Latency::Uniform { from: shorter(from), to: shorter(to) },
+            Latency::LogNormal { median, p95 } => {
+                Latency::LogNormal { median: shorter(median), p95: shorter(p95) }
+            }
+        }
+    }
+
     pub(super) fn draw(&self, random: &mut fastrand::Rng) -> Duration {
         match self {
             Latency::Fixed(latency) => *latency,
@@ -129,6 +142,14 @@ mod tests {
         let drawn = drawn(Latency::LogNormal { median: ms(100), p95: ms(220) });
         assert!((drawn[2000] - 100.0).abs() < 5.0, "{}", drawn[2000]);
         assert!((drawn[3800] - 220.0).abs() < 15.0, "{}", drawn[3800]);
+    }
+
+    #[test]
+    fn faster_latencies_keep_their_distribution() {
+        let ms = Duration::from_millis;
+        let slow = drawn(Latency::LogNormal { median: ms(100), p95: ms(220) });
+        let fast = drawn(Latency::LogNormal { median: ms(100), p95: ms(220) }.faster(10.0));
+        assert!(slow.iter().zip(&fast).all(|(slow, fast)| (slow / fast - 10.0).abs() < 0.01));
     }
 
     #[test]

@@ -1,0 +1,106 @@
+//! Load as users make it: an open model, in which requests arrive when they do, however slow the answers are.
+//!
+//! Read in this order: [`arrivals`] (who asks for what, when), [`article`] (what is asked for), [`submit`] (over HTTP and AMQP), [`watch`]
+//! (over server-sent events and WebSockets), [`drive`] (all of it), [`figures`] (what it came to).
+
+pub mod arrivals;
+mod article;
+mod drive;
+mod figures;
+mod submit;
+mod watch;
+
+use std::time::Duration;
+
+pub use article::{providers, request};
+pub use drive::{Course, Ended, Fleet, Ran, drive};
+pub use figures::{Observed, figures};
+pub use watch::follow;
+
+/// How much is asked for, of what, and how soon it should be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub users: u32,
+    pub requests_per_minute: f64,
+    /// A podcast should be finished within this, at the 95th percentile.
+    pub done_within: Duration,
+    pub minutes: f64,
+    /// Articles that requests choose from, the most popular most often (Zipf, exponent 1). `None`: every request is about another.
+    pub articles: Option<usize>,
+    /// The outline is there before anybody asks, as the performance goals have it; else a model plans.
+    pub outline_given: bool,
+    /// Roles are killed or told to leave, one after another, while it lasts.
+    pub restarts: bool,
+    /// Everything is so many times as fast as it would be: the providers, and the arrivals.
+    pub faster: f64,
+}
+
+/// The scenarios of the performance goals, and one for caches.
+pub const SCENARIOS: [Scenario; 5] = [
+    Scenario {
+        name: "light",
+        users: 10,
+        requests_per_minute: 5.0,
+        done_within: Duration::from_secs(20),
+        ..STEADY
+    },
+    Scenario {
+        name: "medium",
+        users: 50,
+        requests_per_minute: 20.0,
+        done_within: Duration::from_secs(30),
+        ..STEADY
+    },
+    Scenario {
+        name: "heavy",
+        users: 100,
+        requests_per_minute: 50.0,
+        done_within: Duration::from_secs(45),
+        ..STEADY
+    },
+    Scenario {
+        name: "soak",
+        users: 50,
+        requests_per_minute: 20.0,
+        done_within: Duration::from_secs(30),
+        minutes: 30.0,
+        restarts: true,
+        ..STEADY
+    },
+    // Enough requests that most of them are about something that was asked for before; nobody has to wait for the providers.
+    Scenario {
+        name: "cache",
+        users: 100,
+        requests_per_minute: 30.0,
+        done_within: Duration::from_secs(45),
+        minutes: 30.0,
+        articles: Some(200),
+        outline_given: false,
+        faster: 20.0,
+        ..STEADY
+    },
+];
+
+const STEADY: Scenario = Scenario {
+    name: "",
+    users: 1,
+    requests_per_minute: 1.0,
+    done_within: Duration::from_secs(60),
+    minutes: 5.0,
+    articles: None,
+    outline_given: true,
+    restarts: false,
+    faster: 1.0,
+};
+
+impl Scenario {
+    pub fn named(name: &str) -> Option<Scenario> {
+        SCENARIOS.into_iter().find(|scenario| scenario.name == name)
+    }
+
+    /// How long requests arrive.
+    pub fn lasts(&self) -> Duration {
+        Duration::from_secs_f64(self.minutes * 60.0 / self.faster)
+    }
+}

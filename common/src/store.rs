@@ -190,6 +190,36 @@ async fn apply_all(client: &mut tokio_postgres::Client) -> anyhow::Result<usize>
     let first = all.set_target(Target::Version(LAST_OF_FIRST_BUILDS)).run_async(client).await?;
     // A newer build may have been here. Schemas only grow, so what it added is no concern of this one.
     let mut runner = Runner::new(&later).set_abort_missing(false);
-    let later = runner.set_migration_table_name(LATER_HISTORY).run_async(client).await?;
-    Ok(first.applied_migrations().len() + later.applied_migrations().len())
+    let runner = runner.set_migration_table_name(LATER_HISTORY);
+    let applied = runner.run_async(client).await?;
+    let history = runner.get_applied_migrations_async(client).await?;
+    if let Some(skipped) = skipped(&later, &history) {
+        bail!(
+            "the migration {skipped} is older than what this database has, so it was not applied; it needs a higher number"
+        );
+    }
+    Ok(first.applied_migrations().len() + applied.applied_migrations().len())
+}
+
+/// A migration that came into this build after one with a higher number had been applied to the database.
+fn skipped<'a>(known: &'a [Migration], applied: &[Migration]) -> Option<&'a Migration> {
+    known.iter().find(|known| applied.iter().all(|applied| applied.version() != known.version()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_that_comes_after_a_later_one_is_told() {
+        let migration = |name: &str| Migration::unapplied(name, "select 1").unwrap();
+        let known = [migration("V4__a"), migration("V6__b"), migration("V7__c")];
+        let of = |numbers: &[usize]| -> Vec<Migration> {
+            numbers.iter().map(|number| known[*number].clone()).collect()
+        };
+        assert_eq!(skipped(&known, &of(&[0, 2])).map(Migration::version), Some(6));
+        assert!(skipped(&known, &of(&[0, 1, 2])).is_none());
+        // A newer build has been here.
+        assert!(skipped(&known[..2], &of(&[0, 1, 2])).is_none());
+    }
 }

@@ -190,6 +190,24 @@ async fn a_stall_is_told_from_an_answer_that_takes_too_long() {
 }
 
 #[tokio::test]
+async fn a_drip_is_never_idle_and_ends_all_the_same() {
+    let dripping = || {
+        let stream = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, std::io::Error>("R"), ()))
+        });
+        Response::new(Body::from_stream(stream))
+    };
+    let (url, _) = server(dripping).await;
+    let settings = serde_json::json!({"idle_timeout_ms": 5_000, "timeout_ms": 400});
+    let asked = std::time::Instant::now();
+    let failure = with(&url, settings).speak(&input(), &call()).await.unwrap_err();
+    assert_eq!(failure.class, Class::Timeout);
+    assert!(failure.message.contains("no whole answer"), "{failure}");
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
 async fn a_server_that_accepts_and_says_nothing_times_out_by_itself() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

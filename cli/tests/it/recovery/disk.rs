@@ -1,7 +1,9 @@
 //! Disks without room. Each is a small file system in memory, which only root can mount: without root these tests say so and end.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -12,9 +14,14 @@ use crate::audio::expect_every_number_once;
 use crate::faults::SPOKEN;
 use crate::fleet::{Fleet, Servers, Setup, numbered_article, until};
 
-/// A mounted file system, unmounted when dropped.
+/// Mounts, tells that it did, and waits for the end of its input: that comes even when the test is killed.
+const GUARD: &str =
+    r#"mount -t tmpfs -o "$1" tmpfs "$2" 2>&1 && echo mounted && { cat >/dev/null; umount -l "$2"; }"#;
+
+/// A mounted file system, unmounted when dropped or when this process dies.
 struct Disk {
     folder: PathBuf,
+    guard: Child,
 }
 
 impl Disk {
@@ -22,14 +29,22 @@ impl Disk {
     fn mount(folder: &Path, megabytes: u32) -> anyhow::Result<Option<Disk>> {
         std::fs::create_dir_all(folder)?;
         let size = format!("size={megabytes}m,mode=0755");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).output()?;
-        if mounted.status.success() {
-            return Ok(Some(Disk { folder: folder.to_owned() }));
+        // In a group of its own, so that a signal to the tests does not end it before its work.
+        let mut guard = Command::new("sh")
+            .args(["-c", GUARD, "sh", &size])
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let mut told = String::new();
+        BufReader::new(guard.stdout.take().context("its output")?).read_line(&mut told)?;
+        if told.trim() == "mounted" {
+            return Ok(Some(Disk { folder: folder.to_owned(), guard }));
         }
-        let reason = String::from_utf8_lossy(&mounted.stderr);
+        guard.wait()?;
         eprintln!(
-            "SKIPPED, NOT TESTED: a full disk. It needs a small file system, and mounting one failed: {reason}"
+            "SKIPPED, NOT TESTED: a full disk. It needs a small file system, and mounting one failed: {told}"
         );
         Ok(None)
     }
@@ -51,7 +66,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
     }
 }
 

@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(500);
 const RENEW: Duration = Duration::from_secs(2);
 /// One transaction, as seen from here. It takes milliseconds, and everybody behind it waits: what takes this long is given up, and
 /// what became of it shows when the request is sent again under its key.
-const TRANSACTION: Duration = Duration::from_secs(6);
+const TRANSACTION: Duration = Duration::from_secs(3);
 
 /// A request on its way to the database.
 #[derive(Debug)]
@@ -82,19 +82,26 @@ pub(crate) struct Intake {
 impl Intake {
     /// Refuses at once when too many wait.
     pub(crate) async fn try_submit(&self, submission: Submission) -> Answer {
-        if !self.env.waiting.admits(self.env.link.hears_a_dispatcher(Instant::now())) {
-            return Err(Refusal::Backlog);
-        }
+        self.admit()?;
         let (reply, answer) = oneshot::channel();
         self.sender.try_send((submission, reply)).map_err(|_| Refusal::Overloaded)?;
         answer.await.unwrap_or(Err(Refusal::Unavailable))
     }
 
-    /// Waits for its turn. For what lies in the broker already, or was accepted before: that is bounded elsewhere.
+    /// Waits for its turn behind others that are being accepted. For what lies in the broker already, whose number there is bounded.
     pub(crate) async fn submit(&self, submission: Submission) -> Answer {
+        self.admit()?;
         let (reply, answer) = oneshot::channel();
         self.sender.send((submission, reply)).await.map_err(|_| Refusal::Unavailable)?;
         answer.await.unwrap_or(Err(Refusal::Unavailable))
+    }
+
+    fn admit(&self) -> Result<(), Refusal> {
+        if !self.env.readiness.is_ready() {
+            return Err(Refusal::Unavailable);
+        }
+        let heard = self.env.link.hears_a_dispatcher(Instant::now());
+        if self.env.waiting.admits(heard) { Ok(()) } else { Err(Refusal::Backlog) }
     }
 }
 
@@ -169,6 +176,10 @@ impl Acceptor {
                     requests = prepared.len(),
                     "requests could not be accepted"
                 );
+                if store::code(&error).is_none() {
+                    // It did not answer. Whoever comes next need not wait to find that out.
+                    self.env.readiness.set(false);
+                }
                 refuse_all(prepared, &batch::refusal(&error));
             }
         }
@@ -200,7 +211,7 @@ impl Acceptor {
         if prepared.is_empty() {
             return Ok(Stored::default());
         }
-        let mut client = self.store.client().await?;
+        let mut client = within(self.store.client()).await?;
         let mut reserved = Vec::new();
         let work = batch::transaction(
             &self.env,
@@ -255,7 +266,7 @@ impl Acceptor {
     async fn checkpoint(&mut self, leaving: bool) -> anyhow::Result<()> {
         let checkpoint = self.ledger.checkpoint();
         let id = self.ledger.id;
-        let mut client = self.store.client().await?;
+        let mut client = within(self.store.client()).await?;
         let result = within(async {
             let tx = client.transaction().await?;
             if !checkpoint.failed.is_empty() {

@@ -1,10 +1,11 @@
 //! Requests over AMQP: the same JSON as over HTTP, with `message_id` as the idempotency key. A message is acked only after its
-//! podcast is committed, or after it lies in the dead queue with the reason; the sender is told at `reply_to`.
+//! podcast is committed, or after it lies in the dead queue with the reason; the sender is told at `reply_to`. Where HTTP answers
+//! 503, a message stays in hand until it is accepted: beyond what a producer may have in hand, the others stay in their queue.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use common::access::{Role, is_name};
 use common::amqp;
 use common::config::Config;
@@ -16,6 +17,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::Caller;
@@ -24,6 +26,8 @@ use crate::http::checks;
 
 /// A header holds a reason of this length; what is longer is cut.
 pub(crate) const MAX_REASON: usize = 4_000;
+/// How soon a message that could not be accepted is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Takes requests from the broker, one call a message.
 pub(crate) struct Clerk {
@@ -33,19 +37,28 @@ pub(crate) struct Clerk {
     pub(crate) dead: Channel,
     pub(crate) replies: Channel,
     pub(crate) timeout: Duration,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// What became of a message that was decided, with the word for the metrics.
+enum Verdict {
+    Accepted(Uuid, &'static str),
+    Refused(Vec<Fault>, &'static str),
 }
 
 impl Clerk {
-    /// Settles one message. An error means that it is not settled and the session is over: the broker delivers it again.
+    /// Settles one message. An error means that it is not settled and the session is over: the broker delivers it again, as it does
+    /// with a message that could not be decided before shutdown.
     pub(crate) async fn handle(&self, delivery: Delivery) -> anyhow::Result<()> {
         let started = std::time::Instant::now();
         let caller = caller(&delivery.properties);
-        let (result, settled) = match self.submit(&delivery, &caller).await? {
-            Ok((podcast, result)) => {
+        let Some(verdict) = self.decide(&delivery, &caller).await else { return Ok(()) };
+        let (result, settled) = match verdict {
+            Verdict::Accepted(podcast, result) => {
                 self.reply(&delivery, &json!({"accepted": true, "podcast": podcast})).await?;
                 (result, amqp::ack(&delivery.acker, false, self.timeout).await)
             }
-            Err((faults, result)) => (result, self.refuse(&delivery, &caller, &faults).await),
+            Verdict::Refused(faults, result) => (result, self.refuse(&delivery, &caller, &faults).await),
         };
         metrics::counter!("podfleet_requests_total", "via" => "amqp", "result" => result).increment(1);
         metrics::histogram!("podfleet_accept_duration_seconds", "via" => "amqp")
@@ -53,27 +66,39 @@ impl Clerk {
         settled
     }
 
-    /// The podcast, or what is wrong with the message; with the word for the metrics.
-    #[allow(clippy::type_complexity)]
-    async fn submit(
-        &self,
-        delivery: &Delivery,
-        caller: &Caller,
-    ) -> anyhow::Result<Result<(Uuid, &'static str), (Vec<Fault>, &'static str)>> {
+    /// Tries again until it is known, and gives up only at shutdown. Giving the message back instead would use up its deliveries.
+    async fn decide(&self, delivery: &Delivery, caller: &Caller) -> Option<Verdict> {
+        let mut told = false;
+        loop {
+            let refusal = match self.submit(delivery, caller).await {
+                Ok(verdict) => return Some(verdict),
+                Err(refusal) => refusal,
+            };
+            if !told {
+                tracing::warn!(reason = %refusal, "a request over AMQP waits");
+                told = true;
+            }
+            self.shutdown.run_until_cancelled(tokio::time::sleep(AGAIN)).await?;
+        }
+    }
+
+    /// An error is none of the message's, and may be over when it is tried again.
+    async fn submit(&self, delivery: &Delivery, caller: &Caller) -> Result<Verdict, Refusal> {
+        let refused = |fault: Fault, result| Ok(Verdict::Refused(vec![fault], result));
         let key = match message_id(&delivery.properties) {
             Ok(key) => key,
-            Err(fault) => return Ok(Err((vec![fault], "refused"))),
+            Err(fault) => return refused(fault, "refused"),
         };
         if delivery.data.len() > MAX_BODY_BYTES {
             let reason = format!("it has {} bytes", delivery.data.len());
             let remedy = format!("Send at most {MAX_BODY_BYTES}");
-            return Ok(Err((vec![Fault { field: "body".into(), reason, remedy }], "refused")));
+            return refused(Fault { field: "body".into(), reason, remedy }, "refused");
         }
         let now = Timestamp::now();
         let accepted =
             match request::accept(&delivery.data, &self.config, now, since(&delivery.properties, now)) {
                 Ok(accepted) => accepted,
-                Err(faults) => return Ok(Err((faults, "refused"))),
+                Err(faults) => return Ok(Verdict::Refused(faults, "refused")),
             };
         let submission = Submission {
             accepted,
@@ -81,35 +106,24 @@ impl Clerk {
             idempotency_key: Some(key),
             traceparent: traceparent(&delivery.properties),
         };
-        Ok(match self.intake.submit(submission).await {
-            Ok(receipt) => Ok((receipt.podcast, if receipt.replayed { "replayed" } else { "accepted" })),
-            Err(refusal @ Refusal::Conflict { .. }) => {
-                let remedy = "Send another request under another message_id";
-                Err((
-                    vec![Fault {
-                        field: "message_id".into(),
-                        reason: refusal.to_string(),
-                        remedy: remedy.into(),
-                    }],
-                    "conflict",
-                ))
+        let fault = |field: &str, refusal: &Refusal, remedy: &str| Fault {
+            field: field.into(),
+            reason: refusal.to_string(),
+            remedy: remedy.into(),
+        };
+        match self.intake.submit(submission).await {
+            Ok(receipt) => {
+                Ok(Verdict::Accepted(receipt.podcast, if receipt.replayed { "replayed" } else { "accepted" }))
             }
+            Err(refusal @ Refusal::Conflict { .. }) => refused(
+                fault("message_id", &refusal, "Send another request under another message_id"),
+                "conflict",
+            ),
             Err(refusal @ Refusal::Unstorable) => {
-                let remedy = "Look for characters that are not text";
-                Err((
-                    vec![Fault { field: "body".into(), reason: refusal.to_string(), remedy: remedy.into() }],
-                    "unstorable",
-                ))
+                refused(fault("body", &refusal, "Look for characters that are not text"), "unstorable")
             }
-            Err(
-                refusal @ (Refusal::Unavailable
-                | Refusal::Overloaded
-                | Refusal::Backlog
-                | Refusal::DiskFull(_)),
-            ) => {
-                bail!("a request was not accepted: {refusal}")
-            }
-        })
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// The message lies in the dead queue, confirmed, before it is acked; support finds it there with its reason.

@@ -35,7 +35,7 @@ pub(crate) async fn run(env: &Env, intake: &Intake, shutdown: &CancellationToken
     let mut tasks = JoinSet::new();
     let opened = async {
         amqp::probe(&publishing, timeout).await?;
-        let opening = Session::open(env, intake, &publishing, &consuming, &mut tasks);
+        let opening = Session::open(env, intake, (&publishing, &consuming), &mut tasks, shutdown);
         tokio::time::timeout(OPENING, opening).await.context("the broker did not answer in time")?
     };
     let opened = opened.await;
@@ -80,9 +80,9 @@ impl<'a> Session<'a> {
     async fn open(
         env: &'a Env,
         intake: &Intake,
-        publishing: &Connection,
-        consuming: &Connection,
+        (publishing, consuming): (&Connection, &Connection),
         tasks: &mut JoinSet<anyhow::Result<()>>,
+        shutdown: &CancellationToken,
     ) -> anyhow::Result<Session<'a>> {
         let timeout = env.config.broker.timeout();
         let setup = amqp::channel(consuming, timeout).await?;
@@ -97,6 +97,7 @@ impl<'a> Session<'a> {
             dead: amqp::confirming_channel(publishing, timeout).await?,
             replies: amqp::channel(publishing, timeout).await?,
             timeout,
+            shutdown: shutdown.clone(),
         };
         let hints = amqp::channel(publishing, timeout).await?;
         let channel = amqp::confirming_channel(publishing, timeout).await?;

@@ -28,7 +28,8 @@ impl Waiting {
     /// Takes a place, unless all are taken and nobody dispatches. Producers do not see each other's new places for a second, so
     /// several together may exceed the bound by what they accept in that time.
     pub(crate) fn admits(&self, dispatcher_is_heard: bool) -> bool {
-        dispatcher_is_heard || self.counted.fetch_add(1, Ordering::Relaxed) < self.most
+        let place = |counted| (counted < self.most).then_some(counted + 1);
+        dispatcher_is_heard || self.counted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, place).is_ok()
     }
 }
 
@@ -37,7 +38,12 @@ pub(crate) async fn watch(env: Arc<Env>, shutdown: CancellationToken) -> anyhow:
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
-        if env.link.hears_a_dispatcher(Instant::now()) || !env.readiness.is_ready() {
+        if env.link.hears_a_dispatcher(Instant::now()) {
+            // What waited the last time says nothing of the next.
+            env.waiting.counted.store(0, Ordering::Relaxed);
+            continue;
+        }
+        if !env.readiness.is_ready() {
             continue;
         }
         let most = i64::try_from(env.waiting.most).unwrap_or(i64::MAX);

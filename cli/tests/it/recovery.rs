@@ -20,6 +20,9 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("recovery::broker::a_consumer_that_timed_out_is_built_again", |s| {
         Box::pin(broker::a_consumer_that_timed_out_is_built_again(s))
     }),
+    ("recovery::broker::requests_over_amqp_stay_in_their_queue", |s| {
+        Box::pin(broker::requests_over_amqp_stay_in_their_queue(s))
+    }),
     ("recovery::lost::purged_lanes_and_outcomes_are_found", |s| {
         Box::pin(lost::purged_lanes_and_outcomes_are_found(s))
     }),

@@ -18,7 +18,7 @@ pub struct Database {
     /// `PODFLEET__DATABASE__URL` (or `…__URL_FILE`). Default `postgres://podfleet@127.0.0.1:5432/podfleet`.
     #[serde(skip_serializing)]
     pub url: String,
-    /// `PODFLEET__DATABASE__MAX_CONNECTIONS`: of a producer process; a collector uses two. Default 8.
+    /// `PODFLEET__DATABASE__MAX_CONNECTIONS`: of a producer process, at least 4 (fewer count as 4); a collector uses two. Default 8.
     pub max_connections: usize,
     /// `PODFLEET__DATABASE__TIMEOUT_MS`: to get a connection. A whole transaction gets as long, and at least 12 s; the server ends a
     /// statement after 10 s. Default 5000.
@@ -72,7 +72,7 @@ pub struct Producer {
     /// `PODFLEET__PRODUCER__MAX_IN_FLIGHT`: requests being accepted at once; more are answered 503. Default 1024.
     pub max_in_flight: usize,
     /// `PODFLEET__PRODUCER__MAX_WAITING`: accepted podcasts whose first task nobody has dispatched; while no dispatcher is heard of,
-    /// requests beyond are answered 503. Default 10000.
+    /// requests beyond are answered 503, and those over AMQP stay in their queue. Default 10000.
     pub max_waiting: usize,
     /// `PODFLEET__PRODUCER__MAX_LISTENERS`: of this process, while their episodes are made (`…/audio?partial=true`), each with an
     /// encoder; more are answered 503. Default 16.

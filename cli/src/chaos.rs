@@ -41,6 +41,9 @@ const LONGEST_ALONE: Duration = Duration::from_secs(15 * 60);
 /// Between two faults of a storm, on average.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1500);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3);
+/// Kinds that a slow machine gave too few turns get them after the time is over, for at most so long.
+const SHORTEST_OVERTIME: Duration = Duration::from_secs(5 * 60);
+const LONGEST_OVERTIME: Duration = Duration::from_secs(45 * 60);
 /// How often the report is written while the run goes on.
 const PROGRESS: Duration = Duration::from_secs(30);
 
@@ -119,11 +122,19 @@ async fn storm_and_alone(
     let whole = Duration::from_secs_f64(options.minutes * 60.0);
     let storm = whole - whole.mul_f64(ALONE).min(LONGEST_ALONE);
     let interval = interval(storm, run.kinds.len());
+    let overtime = whole.clamp(SHORTEST_OVERTIME, LONGEST_OVERTIME);
     let started = Instant::now();
     let (mut told, mut alone) = (Instant::now(), false);
-    while started.elapsed() < whole && !shutdown.is_cancelled() {
+    while started.elapsed() < whole + overtime && !shutdown.is_cancelled() {
         if started.elapsed() < storm {
             nemesis.strike(world, interval).await?;
+        } else if alone && started.elapsed() >= whole {
+            let behind = report::behind(run, nemesis.done());
+            if behind.is_empty() {
+                break;
+            }
+            nemesis.next_of(&behind);
+            nemesis.strike_alone(world).await?;
         } else {
             if !alone {
                 remark("from here on one fault at a time");

@@ -191,6 +191,15 @@ impl Nemesis {
         self.decks = 0;
     }
 
+    /// Only these have turns from here on.
+    pub(super) fn next_of(&mut self, kinds: &[String]) {
+        self.deck.retain(|(fault, _)| kinds.contains(&fault.name()));
+        if self.deck.is_empty() {
+            let behind = self.faults.iter().filter(|fault| kinds.contains(&fault.name()));
+            self.deck.extend(behind.map(|fault| (*fault, 1)));
+        }
+    }
+
     async fn begin(&mut self, world: &mut World, fault: Fault) -> anyhow::Result<Came> {
         let spared: Vec<String> = self
             .lasting

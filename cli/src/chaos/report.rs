@@ -128,6 +128,18 @@ impl Report {
     }
 }
 
+/// The kinds that need more turns before the run has done what it owes.
+pub(super) fn behind(run: &Run, done: &Done) -> Vec<String> {
+    let count = |kind: &str| done.faults.get(kind).copied().unwrap_or_default();
+    let proof = run.minutes >= PROOF_MINUTES;
+    let is_behind = |kind: &&String| {
+        let unpassed = run.minutes >= CRASHES_MINUTES && kind.starts_with("crash ") && count(kind) == 0;
+        let unproven = proof && (count(kind) < WANTED_OF_EACH || !done.resumed_ms.contains_key(*kind));
+        run.all && (unpassed || unproven)
+    };
+    run.kinds.iter().filter(is_behind).cloned().collect()
+}
+
 /// What the run itself owes: faults of every kind, and work that flows again in time.
 fn shortcomings(run: &Run, done: &Done) -> Vec<String> {
     let mut found = Vec::new();
@@ -219,10 +231,14 @@ mod tests {
     fn a_proof_needs_every_kind_often_enough_and_measured_alone() {
         let mut done = Done::default();
         assert!(shortcomings(&run(1.0), &done).is_empty());
+        assert!(behind(&run(1.0), &done).is_empty());
+        assert_eq!(behind(&run(2.5), &done), ["crash worker.x"]);
+        assert_eq!(behind(&run(60.0), &done), ["broker killed", "crash worker.x"]);
         assert_eq!(shortcomings(&run(2.5), &done), ["crash points that nobody passed: crash worker.x"]);
         done.faults = BTreeMap::from([("broker killed".into(), 580), ("crash worker.x".into(), 20)]);
         done.resumed_ms = BTreeMap::from([("broker killed".into(), 15_000), ("crash worker.x".into(), 9)]);
         assert!(shortcomings(&run(60.0), &done).is_empty());
+        assert!(behind(&run(60.0), &done).is_empty());
         done.faults.insert("crash worker.x".into(), 19);
         assert_eq!(shortcomings(&run(60.0), &done).len(), 2, "too few in all, and of that kind");
         done.resumed_ms.insert("broker killed".into(), 15_001);

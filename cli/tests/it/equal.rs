@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use loadtest::providers::{Endpoint, Latency, Outcome, Provider, Settings};
+use loadtest::providers::{Latency, Outcome, Provider, Settings};
 use nix::sys::signal::Signal;
-use serde_json::json;
 
 use crate::audio::expect_every_number_once;
 use crate::fleet::{Fleet, Servers, Setup, numbered_article, until};
@@ -55,44 +54,6 @@ pub(crate) async fn equal_speech_is_paid_once(servers: &Arc<Servers>) -> anyhow:
     let paid = fleet.query("select sum(cost_micros)::bigint from attempts where kind = 'tts'").await?[0]
         .get::<_, i64>(0);
     ensure!(paid > 0 && micros == paid * (PODCASTS as i64 - 1), "{micros} saved, {paid} paid");
-    fleet.at_rest().await?;
-    fleet.stop().await
-}
-
-/// Outlines and scripts, too.
-pub(crate) async fn equal_writing_is_paid_once(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    let mut settings = Settings::default();
-    settings.chat.whole = Some(Latency::Fixed(Duration::from_secs(2)));
-    // As fast as a plan takes voices to be: what is measured of them must not change what is asked for.
-    let words = |text: &str| text.split(' ').count() * 24_000 * 60 / 175;
-    let provider = Provider::start(settings.samples_for(words)).await?;
-    let setup = patient(Setup { workers: 2, ..Setup::default() })
-        .with_speech_server(&provider.url())
-        .with("ENGINES__WRITER__TYPE", "openai")
-        .with("ENGINES__WRITER__KINDS", "outline,script")
-        .with("ENGINES__WRITER__URL", provider.url())
-        .with("ENGINES__WRITER__MODEL", "simulated")
-        .with("DEFAULTS__OUTLINE", "writer")
-        .with("DEFAULTS__SCRIPT", "writer");
-    let fleet = Fleet::start(servers, "equal-writing", setup).await?;
-    let request = json!({"topic": "How the tides work", "language": "en", "target_minutes": 1});
-    let mut ids = Vec::new();
-    for _ in 0..5 {
-        ids.push(fleet.submit(&request).await?);
-    }
-    for id in &ids {
-        fleet.completed(id).await?;
-    }
-    let ledger = provider.ledger();
-    let calls = |endpoint| ledger.calls.iter().filter(move |call| call.endpoint == endpoint).count();
-    let chats = calls(Endpoint::Chat);
-    let chapters = fleet.count("select max(chapters_total)::bigint from podcasts").await?;
-    ensure!(i64::try_from(chats)? == 1 + chapters, "{chats} answers for {chapters} chapters");
-    // Each voice says a sample before the plan is made, and each segment is said once.
-    let segments = fleet.count("select max(segments_total)::bigint from podcasts").await?;
-    let spoken = i64::try_from(calls(Endpoint::Speech))?;
-    ensure!((segments..=segments + 2).contains(&spoken), "{spoken} recordings for {segments} segments");
-    ensure!(fleet.count(AWAITED).await? > 0, "nobody waited: nothing is shown here");
     fleet.at_rest().await?;
     fleet.stop().await
 }

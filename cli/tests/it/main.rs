@@ -104,12 +104,8 @@ const TESTS: &[(&str, Test)] = &[
         Box::pin(breaker::an_input_that_kills_its_worker_is_caught(s))
     }),
     ("equal::equal_speech_is_paid_once", |s| Box::pin(equal::equal_speech_is_paid_once(s))),
-    ("equal::equal_writing_is_paid_once", |s| Box::pin(equal::equal_writing_is_paid_once(s))),
     ("equal::the_work_of_a_dead_worker_is_taken_over", |s| {
         Box::pin(equal::the_work_of_a_dead_worker_is_taken_over(s))
-    }),
-    ("load::a_short_load_is_reported_and_nothing_fails", |s| {
-        Box::pin(load::a_short_load_is_reported_and_nothing_fails(s))
     }),
     ("load::a_slower_build_is_found_out", |s| Box::pin(load::a_slower_build_is_found_out(s))),
     ("writer::six_texts_last_as_long_as_asked_for", |s| {

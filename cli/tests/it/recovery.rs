@@ -41,9 +41,6 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("recovery::database::locks_and_a_used_up_pool_are_shed", |s| {
         Box::pin(database::locks_and_a_used_up_pool_are_shed(s))
     }),
-    ("recovery::severed::a_commit_without_an_answer_counts_once", |s| {
-        Box::pin(severed::a_commit_without_an_answer_counts_once(s))
-    }),
     ("recovery::shutdown::a_second_signal_ends_any_role", |s| {
         Box::pin(shutdown::a_second_signal_ends_any_role(s))
     }),

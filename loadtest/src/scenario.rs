@@ -1,7 +1,7 @@
 //! Load as users make it: an open model, in which requests arrive when they do, however slow the answers are.
 //!
 //! Read in this order: [`arrivals`] (who asks for what, when), [`article`] (what is asked for), [`submit`] (over HTTP and AMQP), [`watch`]
-//! (over server-sent events and WebSockets), [`drive`] (all of it), [`figures`] (what it came to).
+//! (over server-sent events and WebSockets), [`mod@drive`] (all of it), [`mod@figures`] (what it came to).
 
 pub mod arrivals;
 mod article;

@@ -23,9 +23,6 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("recovery::broker::requests_over_amqp_stay_in_their_queue", |s| {
         Box::pin(broker::requests_over_amqp_stay_in_their_queue(s))
     }),
-    ("recovery::lost::purged_lanes_and_outcomes_are_found", |s| {
-        Box::pin(lost::purged_lanes_and_outcomes_are_found(s))
-    }),
     ("recovery::lost::missed_fan_ins_are_made_and_drift_is_told", |s| {
         Box::pin(lost::missed_fan_ins_are_made_and_drift_is_told(s))
     }),

@@ -118,7 +118,7 @@ mod tests {
     use crate::audio::measure::measure;
     use crate::audio::segment;
 
-    /// A segment that sounds for a second.
+    /// A segment that sounds for six seconds, as turns do: beside a shorter one, the pauses weigh in what is measured of the whole.
     fn spoken(hz: f64) -> segment::Prepared {
         let spec = hound::WavSpec {
             channels: 1,
@@ -128,7 +128,7 @@ mod tests {
         };
         let mut file = Cursor::new(Vec::new());
         let mut writer = hound::WavWriter::new(&mut file, spec).unwrap();
-        for n in 0..SAMPLE_RATE {
+        for n in 0..6 * SAMPLE_RATE {
             let phase = 2.0 * std::f64::consts::PI * hz * f64::from(n) / f64::from(SAMPLE_RATE);
             writer.write_sample((phase.sin() * 8_000.0) as i16).unwrap();
         }

@@ -2,7 +2,9 @@
 
 pub(crate) mod dead;
 pub(crate) mod keys;
+pub(crate) mod limits;
 pub(crate) mod loadtest;
+pub(crate) mod webhooks;
 
 use std::path::PathBuf;
 
@@ -61,6 +63,12 @@ pub(crate) enum Command {
     /// Say who may use the API
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Say how much a tenant may ask for
+    #[command(subcommand)]
+    Limits(limits::LimitsCommand),
+    /// Look at what was sent to callback addresses
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// Measure the fleet
     #[command(subcommand)]
     Loadtest(loadtest::LoadtestCommand),
@@ -242,6 +250,8 @@ impl Command {
             | Command::Download(Download { server, .. }) => server.json,
             Command::Dead(dead) => dead.server().json,
             Command::Keys(keys) => keys.server().json,
+            Command::Limits(limits) => limits.json(),
+            Command::Webhooks(webhooks) => webhooks.server().json,
             Command::Demo(demo) => demo.json,
             Command::Config(ConfigCommand::Check { json }) => *json,
             Command::Loadtest(loadtest) => loadtest.wants_json(),

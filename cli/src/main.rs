@@ -72,5 +72,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Download(options) => command::download::run(options).await,
         Command::Dead(dead) => command::dead::run(dead).await,
         Command::Keys(keys) => command::keys::run(config, keys).await,
+        Command::Limits(limits) => command::limits::run(config, limits).await,
+        Command::Webhooks(webhooks) => command::webhooks::run(webhooks).await,
     }
 }

@@ -5,6 +5,8 @@ mod audio;
 mod engine;
 mod engines;
 mod fleet;
+mod limits;
+mod outbound;
 mod rates;
 mod retries;
 
@@ -17,6 +19,8 @@ pub use audio::{Audio, Pauses};
 pub use engine::{AudioFormat, Engine, EngineType, InputUnit};
 pub use engines::{Defaults, Engines};
 pub use fleet::{Blobs, Broker, Cache, Collector, Database, Producer, Sweep, Telemetry, Worker};
+pub use limits::Limits;
+pub use outbound::Outbound;
 pub use rates::usual_rate;
 pub use retries::{Breaker, Policy, PolicyChanges};
 
@@ -29,6 +33,8 @@ pub struct Config {
     pub cache: Cache,
     pub blobs: Blobs,
     pub producer: Producer,
+    pub limits: Limits,
+    pub outbound: Outbound,
     pub worker: Worker,
     pub collector: Collector,
     pub audio: Audio,

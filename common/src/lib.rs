@@ -10,6 +10,7 @@ pub mod class;
 pub mod config;
 pub mod crash;
 mod language;
+pub mod outbound;
 pub mod plan;
 pub mod policy;
 #[cfg(feature = "private-servers")]
@@ -20,5 +21,6 @@ pub mod request;
 pub mod store;
 pub mod telemetry;
 pub mod topology;
+pub mod webhook;
 pub mod wire;
 pub mod work;

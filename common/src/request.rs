@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Engine};
 pub use crate::language::detect_language;
+use crate::outbound::Address;
 use crate::topology::Lane;
 use crate::work::{Brief, ChapterRequest, Format, Kind, Pace, Speaker};
 
@@ -124,6 +125,8 @@ pub struct Accepted {
     pub deadline: Timestamp,
     /// Seconds of work that the podcast is expected to be, for its place in the order.
     pub expected_work: Duration,
+    /// What it counts for in its tenant's day.
+    pub characters: u64,
 }
 
 /// The engine of each kind of task, fixed at acceptance.
@@ -186,7 +189,7 @@ fn check(
 ) -> Result<Accepted, Vec<Fault>> {
     let mut faults = Vec::new();
     check_texts(&request, &mut faults);
-    check_unbuilt(&request, &mut faults);
+    check_addresses(&request, config, &mut faults);
     check_numbers(&request, &mut faults);
     let deadline = check_deadline(&request, now, since, &mut faults);
     let format = request.format.unwrap_or_default();
@@ -224,7 +227,8 @@ fn check(
             };
             let lane = request.priority.unwrap_or_default().lane();
             let hash = hash(&request);
-            return Ok(Accepted { request, hash, lane, brief, engines, deadline, expected_work });
+            let characters = characters(&request);
+            return Ok(Accepted { request, hash, lane, brief, engines, deadline, expected_work, characters });
         }
     } else {
         faults.push(fault(
@@ -287,20 +291,22 @@ fn check_texts(request: &PodcastRequest, faults: &mut Vec<Fault>) {
     let has_source =
         request.source.as_ref().is_some_and(|source| source.text.is_some() || source.url.is_some());
     if request.source.is_some() && !has_source {
-        faults.push(fault("source", "it has no text", r#"Give "source": {"text": "…"}"#));
+        faults.push(fault("source", "it has no text", r#"Give "source": {"text": "…"}, or {"url": "…"}"#));
     } else if request.topic.is_none() && !has_source {
         faults.push(fault("body", "there is neither a topic nor a source", "Give `topic`, or `source.text`"));
     }
+    if request.source.as_ref().is_some_and(|source| source.text.is_some() && source.url.is_some()) {
+        faults.push(fault("source", "it has a text and an address", "Give one of them"));
+    }
 }
 
-fn check_unbuilt(request: &PodcastRequest, faults: &mut Vec<Fault>) {
-    if request.source.as_ref().is_some_and(|source| source.url.is_some()) {
-        let remedy = "Fetch the page yourself and send its text as `source.text`";
-        faults.push(fault("source.url", "fetching addresses is not supported yet", remedy));
-    }
-    if request.callback_url.is_some() {
-        let remedy = "Leave it out, and follow `…/events` or the podfleet.events exchange";
-        faults.push(fault("callback_url", "callbacks are not supported yet", remedy));
+/// As far as an address can be judged by its text: what a name resolves to is judged when it is asked.
+fn check_addresses(request: &PodcastRequest, config: &Config, faults: &mut Vec<Fault>) {
+    let source = request.source.as_ref().and_then(|source| source.url.as_ref());
+    for (field, url) in [("source.url", source), ("callback_url", request.callback_url.as_ref())] {
+        if let Some(Err(bad)) = url.map(|url| Address::parse(url, &config.outbound)) {
+            faults.push(fault(field, &bad.reason, bad.remedy));
+        }
     }
 }
 
@@ -355,6 +361,10 @@ fn check_deadline(
 fn check_language(request: &PodcastRequest, faults: &mut Vec<Fault>) -> String {
     let Some(tag) = &request.language else {
         let text = request.source.as_ref().and_then(|source| source.text.as_deref());
+        if text.is_none() && request.source.as_ref().is_some_and(|source| source.url.is_some()) {
+            let reason = "it is not known before the page at source.url is read";
+            faults.push(fault("language", reason, "Give the language of the episode, such as ko or en"));
+        }
         return detect_language(text.or(request.topic.as_deref()).unwrap_or_default()).to_owned();
     };
     let mut subtags = tag.split('-');
@@ -379,7 +389,8 @@ fn check_writer(
     format: Format,
     faults: &mut Vec<Fault>,
 ) {
-    let has_text = request.source.as_ref().is_some_and(|source| source.text.is_some());
+    let has_text =
+        request.source.as_ref().is_some_and(|source| source.text.is_some() || source.url.is_some());
     if engine.needs_source
         && !has_text
         && request.topic.is_some()
@@ -463,6 +474,15 @@ fn expected_work(request: &PodcastRequest) -> Duration {
     let source = request.source.as_ref().and_then(|source| source.text.as_ref()).map_or(0, String::len);
     let seconds = request.target_minutes.map_or(source as u64 / 15, |minutes| u64::from(minutes) * 60);
     Duration::from_secs((seconds / 3).max(1))
+}
+
+/// Characters of its text. What is written from a topic or from a page that nobody has read yet counts as a thousand a minute
+/// of the length asked for, ten minutes if none is.
+fn characters(request: &PodcastRequest) -> u64 {
+    match request.source.as_ref().and_then(|source| source.text.as_ref()) {
+        Some(text) => text.chars().count() as u64,
+        None => 1_000 * u64::from(request.target_minutes.unwrap_or(10)),
+    }
 }
 
 /// Which engine a kind of task goes to.

@@ -17,6 +17,8 @@ pub mod reading;
 pub mod references;
 pub mod replay;
 pub mod tasks;
+pub mod tenants;
+pub mod webhooks;
 
 use std::str::FromStr;
 use std::time::Duration;

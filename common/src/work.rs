@@ -94,12 +94,14 @@ pub struct Speaker {
     pub role: Option<String>,
 }
 
-/// Text that travels inline while it is small and as a blob key when it is not.
+/// Text that travels inline while it is small and as a blob key when it is not. Of an outline it may also be an address, whose
+/// page is fetched when the task begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextRef {
     Inline(String),
     Blob(String),
+    Url(String),
 }
 
 /// What the speakers, the language and the length are: the same for every writing task of a podcast.

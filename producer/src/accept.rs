@@ -3,6 +3,7 @@
 //! load, hundreds share a commit.
 
 mod batch;
+mod limits;
 mod rank;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use crate::link::Telling;
 use crate::{Caller, Env};
 use batch::{Prepared, Stored};
+pub(crate) use limits::Limited;
 use rank::VirtualClock;
 
 /// Requests in one transaction.
@@ -65,6 +67,9 @@ pub(crate) enum Refusal {
     /// Of the database or of the blobs.
     #[error("the disk of the {0} is full")]
     DiskFull(&'static str),
+    /// Its tenant may not ask for that much.
+    #[error("{}", .0.reason)]
+    Limited(Box<Limited>),
     /// The database refuses this very request; asking again does not help.
     #[error("the request cannot be stored")]
     Unstorable,

@@ -12,25 +12,27 @@ pub mod fuzzing;
 mod guard;
 mod health;
 mod keys;
+mod limits;
 mod podcasts;
 mod problem;
 mod range;
+pub(crate) mod rate;
 mod replays;
 mod routes;
+mod server;
 mod submit;
 mod watch;
+mod webhooks;
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
 use deadpool_postgres::Object;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -50,8 +52,6 @@ pub use routes::{ROUTES, Route};
 
 /// From the request's head to the response's head; bodies of responses may stream for longer.
 const REQUEST: Duration = Duration::from_secs(10);
-/// How long responses may go on after shutdown was asked for.
-const LEAVING: Duration = Duration::from_secs(10);
 /// Bodies of requests held in memory at a time, in KiB.
 const BODIES_KIB: usize = 64 * 1024;
 
@@ -87,23 +87,7 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "the API is served");
-    let router = router(app);
-    // Answers and events are small and go out at once, instead of waiting for more to fill a packet.
-    let listener = listener.tap_io(|connection| {
-        connection.set_nodelay(true).ok();
-    });
-    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let deadline = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(LEAVING).await;
-    };
-    tokio::select! {
-        served = server => served.context("serving the API"),
-        () = deadline => {
-            tracing::warn!("responses that were still under way are cut off");
-            Ok(())
-        }
-    }
+    server::run(listener, router(app), shutdown).await
 }
 
 fn router(app: App) -> Router {

@@ -119,6 +119,8 @@ impl Clerk {
                 fault("message_id", &refusal, "Send another request under another message_id"),
                 "conflict",
             ),
+            // The queue must not wait for one tenant; support may replay the letter, and the sender may send again.
+            Err(Refusal::Limited(limited)) => refused(limited.fault(), "limited"),
             Err(refusal @ Refusal::Unstorable) => {
                 refused(fault("body", &refusal, "Look for characters that are not text"), "unstorable")
             }
@@ -185,6 +187,7 @@ pub(crate) fn caller(properties: &BasicProperties) -> Caller {
         principal: user.unwrap_or("amqp").to_owned(),
         role: Role::Submit,
         key: None,
+        requests_per_minute: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The keys that open, in memory: every request is judged without asking the database, and a flood of wrong keys costs it
+//! The keys that open, and the limits of tenants, in memory: every request is judged without asking the database, and a flood of wrong keys costs it
 //! nothing. They are read again often enough that a revoked key is refused within five seconds, in every producer.
 
 use std::collections::{HashMap, HashSet};
@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::access;
+use common::config::Limits;
 use common::store::Store;
 use common::store::keys::{self, Key};
+use common::store::tenants::{self, OwnLimits};
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
@@ -37,6 +39,8 @@ pub(crate) struct Keyring {
 #[derive(Debug, Default)]
 struct Keys {
     by_hash: HashMap<blake3::Hash, Arc<Key>>,
+    /// Of tenants that have limits of their own.
+    limits: HashMap<String, OwnLimits>,
     /// When the read of these began.
     read: Option<Instant>,
 }
@@ -82,9 +86,14 @@ impl Keyring {
         let _ = keys.wait_for(gone).await;
     }
 
-    fn replace(&self, read: Instant, keys: Vec<Key>) {
+    /// What a tenant may ask for.
+    pub(crate) fn limits(&self, tenant: &str, configured: Limits) -> Limits {
+        self.keys.borrow().limits.get(tenant).copied().unwrap_or_default().over(configured)
+    }
+
+    fn replace(&self, read: Instant, keys: Vec<Key>, limits: HashMap<String, OwnLimits>) {
         let by_hash = keys.into_iter().map(|key| (key.hash, Arc::new(key))).collect();
-        self.keys.send_replace(Keys { by_hash, read: Some(read) });
+        self.keys.send_replace(Keys { by_hash, limits, read: Some(read) });
     }
 
     fn take_used(&self) -> HashSet<Uuid> {
@@ -132,8 +141,9 @@ pub(crate) async fn run(
 
 async fn read(keyring: &Keyring, store: &Store, touched: &mut HashMap<Uuid, Instant>) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let valid = store.run(async |client| keys::valid(client).await).await?;
-    keyring.replace(begun, valid);
+    let (valid, limits) =
+        store.run(async |client| Ok((keys::valid(client).await?, tenants::limits(client).await?))).await?;
+    keyring.replace(begun, valid, limits);
     touched.retain(|_, at| begun.duration_since(*at) < TOUCH);
     let due: Vec<Uuid> = keyring.take_used().into_iter().filter(|id| !touched.contains_key(id)).collect();
     if !due.is_empty() {
@@ -169,7 +179,7 @@ mod tests {
         let find =
             |hash, time, now| keyring.keys.borrow().find(hash, time, now).map(|key| key.principal.clone());
         assert_eq!(find(&fresh.hash, time, now), Err(Closed::Unreadable), "nothing was read yet");
-        keyring.replace(now, vec![key(&fresh, Some(Timestamp::from_second(2_000).unwrap()))]);
+        keyring.replace(now, vec![key(&fresh, Some(Timestamp::from_second(2_000).unwrap()))], HashMap::new());
         assert_eq!(find(&fresh.hash, time, now).as_deref(), Ok("app"));
         assert_eq!(find(&other.hash, time, now), Err(Closed::Unknown));
         assert_eq!(find(&fresh.hash, Timestamp::from_second(2_000).unwrap(), now), Err(Closed::Unknown));
@@ -183,12 +193,12 @@ mod tests {
     async fn an_unknown_key_waits_for_the_next_read() {
         let fresh = FreshKey::make().unwrap();
         let keyring = Arc::new(Keyring::default());
-        keyring.replace(Instant::now(), Vec::new());
+        keyring.replace(Instant::now(), Vec::new(), HashMap::new());
         let opened_after = async |shown: &str, keys: Vec<Key>| {
             let (opening, shown) = (keyring.clone(), shown.to_owned());
             let opened = tokio::spawn(async move { opening.open(&shown).await.map(|key| key.id) });
             keyring.asked.notified().await;
-            keyring.replace(Instant::now(), keys);
+            keyring.replace(Instant::now(), keys, HashMap::new());
             opened.await.unwrap()
         };
         let made = key(&fresh, None);
@@ -205,12 +215,12 @@ mod tests {
         let fresh = FreshKey::make().unwrap();
         let keyring = Arc::new(Keyring::default());
         let (kept, revoked) = (key(&fresh, None), key(&FreshKey::make().unwrap(), None));
-        keyring.replace(Instant::now(), vec![kept.clone(), revoked.clone()]);
+        keyring.replace(Instant::now(), vec![kept.clone(), revoked.clone()], HashMap::new());
         let ended = tokio::spawn({
             let keyring = keyring.clone();
             async move { keyring.closed(revoked.id).await }
         });
-        keyring.replace(Instant::now(), vec![kept.clone()]);
+        keyring.replace(Instant::now(), vec![kept.clone()], HashMap::new());
         ended.await.unwrap();
         let still = tokio::time::timeout(Duration::from_millis(20), keyring.closed(kept.id)).await;
         assert!(still.is_err());

@@ -16,6 +16,7 @@ mod live;
 mod replay;
 mod session;
 mod waiting;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::accept::Acceptor;
+use crate::http::rate::Rates;
 use crate::keyring::Keyring;
 use crate::link::Link;
 use crate::listen::Listeners;
@@ -76,12 +78,20 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
     /// The key that was shown; none over AMQP, and on a machine that is trusted.
     pub(crate) key: Option<Uuid>,
+    /// Of this key alone.
+    pub(crate) requests_per_minute: Option<u32>,
 }
 
 impl Caller {
     /// Whoever sits at this machine, where that is enough.
     pub(crate) fn local() -> Caller {
-        Caller { tenant: "default".into(), principal: "local".into(), role: Role::Admin, key: None }
+        Caller {
+            tenant: "default".into(),
+            principal: "local".into(),
+            role: Role::Admin,
+            key: None,
+            requests_per_minute: None,
+        }
     }
 }
 
@@ -97,6 +107,7 @@ pub(crate) struct Env {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) trusts_loopback: bool,
     pub(crate) waiting: Waiting,
+    pub(crate) rates: Rates,
     /// Whether the database answers. Without the broker a producer still accepts: the dispatcher publishes later.
     pub(crate) readiness: Readiness,
 }
@@ -121,6 +132,7 @@ pub async fn run(
         keyring: Arc::default(),
         trusts_loopback: options.trusts_loopback,
         waiting: Waiting::new(config.producer.max_waiting),
+        rates: Rates::default(),
         readiness: Readiness::default(),
         config,
     });
@@ -143,6 +155,7 @@ pub async fn run(
     front.spawn(supervise(env.clone(), intake.clone(), shutdown.clone()));
     front.spawn(replay::many::run(env.clone(), intake, shutdown.clone()));
     front.spawn(waiting::watch(env.clone(), shutdown.clone()));
+    front.spawn(webhooks::run(env.clone(), shutdown.clone()));
     front.spawn(live::run(env, shutdown.clone()));
     let ended = tokio::select! {
         Some(ended) = front.join_next() => flatten(ended),

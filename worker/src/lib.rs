@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod outbox;
 mod run;
 mod session;
+mod source;
 mod task;
 pub mod text;
 
@@ -23,6 +24,7 @@ use common::backoff::Reconnect;
 use common::blobs::Blobs;
 use common::cache::Cache;
 use common::config::Config;
+use common::outbound::Outbound;
 use common::process::{self, Readiness};
 use common::work::Kind;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -50,6 +52,8 @@ pub(crate) struct Env {
     pub(crate) permits: usize,
     pub(crate) blobs: Blobs,
     pub(crate) cache: Cache,
+    /// For the addresses of sources.
+    pub(crate) outbound: Outbound,
     pub(crate) engines: Engines,
     /// How long speech has lasted so far.
     pub(crate) measured: Arc<Measured>,
@@ -93,6 +97,7 @@ fn prepare(config: Arc<Config>, options: Options) -> anyhow::Result<Env> {
         engines: Engines::build(&config, &kinds, &cache)
             .context("an engine of this worker cannot be used")?,
         blobs: Blobs::open(&config.blobs)?,
+        outbound: Outbound::new(&config.outbound)?,
         measured: Measured::new(cache.clone()),
         cache,
         readiness: Readiness::default(),

@@ -28,6 +28,7 @@ use crate::engine::openai_chat::prompt;
 use crate::engine::pace::{Pace, VoiceName, planned};
 use crate::engine::{Bill, Call};
 use crate::failure::Failure;
+use crate::source;
 use crate::task::once::Remembered;
 use crate::task::parts::PartSink;
 use crate::task::room::Patience;
@@ -207,6 +208,7 @@ async fn text(env: &Env, reference: Option<&TextRef>) -> Result<Option<String>, 
                 .map_err(|error| Failure::permanent_input("the source is not UTF-8").because(error))?;
             Some(text)
         }
+        Some(TextRef::Url(url)) => Some(source::fetch(&env.outbound, &env.config.outbound, url).await?),
     })
 }
 

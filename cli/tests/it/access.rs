@@ -23,7 +23,10 @@ const ANOTHER: &str = "0190a000-0000-7000-8000-000000000000";
 const KEYS_ONLY: [(&str, &str); 1] = [("PODFLEET_TRUST_LOOPBACK", "false")];
 
 /// Runs a command beside the database, as an operator would.
-async fn command(fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String, String)> {
+pub(crate) async fn command(
+    fleet: &Fleet,
+    arguments: &[&str],
+) -> anyhow::Result<(Option<i32>, String, String)> {
     let output = Command::new(PODFLEET)
         .args(arguments)
         .envs(fleet.environment())
@@ -126,7 +129,8 @@ async fn text(response: Response) -> anyhow::Result<(u16, String)> {
 }
 
 pub(crate) async fn every_route_is_walked_with_every_role(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    let (mut fleet, admin) = with_keys(servers, "walk", Setup { workers: 0, ..Setup::default() }).await?;
+    let setup = Setup { workers: 0, ..Setup::default() }.with("OUTBOUND__ALLOW", "127.0.0.1/32");
+    let (mut fleet, admin) = with_keys(servers, "walk", setup).await?;
     // A letter, and a replay of letters, before there is anybody to make podcasts.
     let late = json!({"source": {"text": "Too late."}, "deadline_seconds": 1});
     let failed = submit(&fleet, &admin, &late).await?;
@@ -137,13 +141,17 @@ pub(crate) async fn every_route_is_walked_with_every_role(servers: &Arc<Servers>
     let replay = fleet.http.post(format!("{}/v1/dead-letters/replay", fleet.api)).bearer_auth(&admin);
     let replay: Value = replay.json(&none).send().await?.error_for_status()?.json().await?;
     fleet.spawn("worker", &[]).await?;
-    let podcast = submit(&fleet, &admin, &json!({"source": {"text": "One sentence. Another."}})).await?;
+    // Nobody answers at that address.
+    let told = json!({"source": {"text": "One sentence. Another."}, "callback_url": "http://127.0.0.1:9/"});
+    let podcast = submit(&fleet, &admin, &told).await?;
     until_state(&fleet, &admin, &podcast, "completed").await?;
+    let webhook = get(&fleet, &admin, &format!("/v1/podcasts/{podcast}/webhooks")).await?;
     let key_of = |list: &Value| list["keys"][0]["id"].as_str().map(str::to_owned);
     let own: Ids = BTreeMap::from([
         ("/v1/podcasts/", podcast.clone()),
         ("/v1/dead-letters/", letter),
         ("/v1/replays/", replay["id"].as_str().context("a replay")?.to_owned()),
+        ("/v1/webhooks/", webhook["webhooks"][0]["id"].as_str().context("a webhook")?.to_owned()),
         ("/v1/keys/", key_of(&get(&fleet, &admin, "/v1/keys").await?).context("a key")?),
     ]);
     let mut keys = Vec::new();

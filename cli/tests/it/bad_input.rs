@@ -29,8 +29,14 @@ fn refusals() -> Vec<(String, u16, &'static str, &'static str)> {
         (source(r#", "speakers": [{"name": "A", "voice": "nobody"}]"#), 422, "speakers[0].voice", "no voice"),
         (source(r#", "deadline_seconds": 0"#), 422, "deadline_seconds", "it is 0"),
         (source(r#", "format": "debate""#), 422, "format", "dialogue"),
-        (r#"{"source": {"url": "https://example.org/a"}}"#.into(), 422, "source.url", "not supported"),
-        (source(r#", "callback_url": "https://example.org/a""#), 422, "callback_url", "not supported"),
+        (
+            r#"{"source": {"url": "http://10.0.0.1/"}, "language": "en"}"#.into(),
+            422,
+            "source.url",
+            "10.0.0.1",
+        ),
+        (r#"{"source": {"url": "https://example.org/a"}}"#.into(), 422, "language", "not known before"),
+        (source(r#", "callback_url": "ftp://example.org/a""#), 422, "callback_url", "ftp"),
     ]
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used)]
 
 mod access;
+mod addresses;
 mod asking;
 mod audio;
 mod bad_input;
@@ -14,6 +15,7 @@ mod claims;
 mod equal;
 mod faults;
 mod fleet;
+mod limits;
 mod listening;
 mod live;
 mod load;
@@ -62,6 +64,24 @@ const TESTS: &[(&str, Test)] = &[
     ("access::tenants_of_the_broker_see_their_podcasts_over_http", |s| {
         Box::pin(access::tenants_of_the_broker_see_their_podcasts_over_http(s))
     }),
+    ("addresses::a_page_becomes_a_podcast", |s| Box::pin(addresses::a_page_becomes_a_podcast(s))),
+    ("addresses::a_page_leads_nowhere_that_is_private", |s| {
+        Box::pin(addresses::a_page_leads_nowhere_that_is_private(s))
+    }),
+    ("addresses::an_end_is_told_and_signed", |s| Box::pin(addresses::an_end_is_told_and_signed(s))),
+    ("addresses::a_webhook_outlives_its_producer", |s| {
+        Box::pin(addresses::a_webhook_outlives_its_producer(s))
+    }),
+    ("limits::fifty_at_once_get_exactly_what_there_is", |s| {
+        Box::pin(limits::fifty_at_once_get_exactly_what_there_is(s))
+    }),
+    ("limits::a_days_characters_are_counted_to_the_last", |s| {
+        Box::pin(limits::a_days_characters_are_counted_to_the_last(s))
+    }),
+    ("limits::a_minutes_requests_are_counted_for_key_and_tenant", |s| {
+        Box::pin(limits::a_minutes_requests_are_counted_for_key_and_tenant(s))
+    }),
+    ("limits::slow_and_deep_requests_end", |s| Box::pin(limits::slow_and_deep_requests_end(s))),
     ("audio::every_segment_sounds_once_in_order_and_on_time", |s| {
         Box::pin(audio::every_segment_sounds_once_in_order_and_on_time(s))
     }),

@@ -59,6 +59,7 @@ impl World {
             first_audio_at: None,
             episode: None,
             failure: None,
+            callback_url: None,
         };
         let mut world =
             World { rows: Rows { podcasts: [(id, podcast)].into(), ..Rows::default() }, podcast: id };

@@ -266,7 +266,7 @@ fn thirty_thousand() -> u32 {
 }
 
 /// A list in TOML, or one string with commas in an environment variable.
-fn comma_separated<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(super) fn comma_separated<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: serde::de::DeserializeOwned,

@@ -59,11 +59,18 @@ fn every_fault_names_its_field_the_reason_and_what_would_be_right() {
     refused(r#"{"source": {"text": "Hi."}, "deadline_seconds": 0}"#, "deadline_seconds", "it is 0");
     refused(r#"{"source": {"text": "Hi."}, "format": "debate"}"#, "format", "dialogue, monologue");
     refused(r#"{"source": {"text": "Hi."}, "format": "opera"}"#, "format", "unknown variant");
-    refused(r#"{"source": {"url": "http://x"}}"#, "source.url", "not supported yet");
+    refused(r#"{"source": {"url": "http://x"}, "language": "en"}"#, "source.url", "https on its own port");
+    refused(r#"{"source": {"url": "https://10.0.0.1/"}, "language": "en"}"#, "source.url", "is not public");
+    refused(r#"{"source": {"url": "https://example.org/"}}"#, "language", "not known before");
+    refused(
+        r#"{"source": {"text": "Hi.", "url": "https://example.org/"}}"#,
+        "source",
+        "a text and an address",
+    );
     refused(
         r#"{"source": {"text": "Hi."}, "callback_url": "http://x"}"#,
         "callback_url",
-        "not supported yet",
+        "https on its own port",
     );
     let long = format!(r#"{{"source": {{"text": "{}"}}}}"#, "a ".repeat(500_001));
     refused(&long, "source.text", "1000002 bytes");

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::podcasts::{Failure, Podcast, State};
 use super::reading::Progress;
+use super::webhooks;
 use crate::crash;
 use crate::wire::Hint;
 
@@ -19,6 +20,8 @@ pub struct NewEvent {
     pub principal: String,
     pub event: &'static str,
     pub data: serde_json::Value,
+    /// Where it is told as a webhook, too.
+    pub callback_url: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,6 +59,7 @@ pub fn next(podcast: &mut Podcast, event: &'static str) -> NewEvent {
             duration_ms,
             failure: podcast.failure.as_ref(),
         }),
+        callback_url: podcast.callback_url.clone().filter(|_| matches!(event, "completed" | "failed")),
     }
 }
 
@@ -115,7 +119,8 @@ pub async fn insert(tx: &Transaction<'_>, new: &[NewEvent]) -> anyhow::Result<()
         ],
     )
     .await?;
-    Ok(())
+    let owed: Vec<&NewEvent> = new.iter().filter(|event| event.callback_url.is_some()).collect();
+    if owed.is_empty() { Ok(()) } else { webhooks::owe(tx, &owed).await }
 }
 
 /// New events of many podcasts at once: for each podcast those after its own `seq`, at most `limit` in all.

@@ -55,6 +55,8 @@ pub struct NewPodcast {
     pub brief: Brief,
     pub traceparent: Option<String>,
     pub deadline: Timestamp,
+    /// Where its end is told.
+    pub callback_url: Option<String>,
 }
 
 /// A podcast under its lock. What a transaction changes is changed here and written by [`save`].
@@ -85,6 +87,7 @@ pub struct Podcast {
     pub first_audio_at: Option<Timestamp>,
     pub episode: Option<Episode>,
     pub failure: Option<Failure>,
+    pub callback_url: Option<String>,
 }
 
 impl Podcast {
@@ -108,9 +111,10 @@ pub async fn insert(tx: &Transaction<'_>, new: &[NewPodcast]) -> anyhow::Result<
     let insert = tx
         .prepare_cached(
             "insert into podcasts (id, tenant, principal, idempotency_key, request_hash, request, lane, rank, engines, brief,
-                                   title, traceparent, deadline, event_seq)
+                                   title, traceparent, deadline, callback_url, event_seq)
              select *, 1 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[],
-                                     $8::bigint[], $9::jsonb[], $10::jsonb[], $11::text[], $12::text[], $13::timestamptz[])
+                                     $8::bigint[], $9::jsonb[], $10::jsonb[], $11::text[], $12::text[], $13::timestamptz[],
+                                     $14::text[])
              on conflict do nothing returning id",
         )
         .await?;
@@ -131,6 +135,7 @@ pub async fn insert(tx: &Transaction<'_>, new: &[NewPodcast]) -> anyhow::Result<
                 &new.iter().map(|p| &p.brief.title).collect::<Vec<_>>(),
                 &new.iter().map(|p| &p.traceparent).collect::<Vec<_>>(),
                 &new.iter().map(|p| p.deadline).collect::<Vec<_>>(),
+                &new.iter().map(|p| &p.callback_url).collect::<Vec<_>>(),
             ],
         )
         .await?;
@@ -158,7 +163,7 @@ pub async fn last_rank(tx: &Transaction<'_>, tenant: &str) -> anyhow::Result<Opt
 
 const COLUMNS: &str = "id, tenant, principal, state, generation, lane, rank, engines, brief, title, traceparent, deadline,
      event_seq, chapters_total, chapters_written, chapters_mixed, segments_total, segments_done, saved_calls, saved_micros, created_at, first_audio_at,
-     episode, failure";
+     episode, failure, callback_url";
 
 /// Locks podcasts in the order of their ids.
 pub async fn lock(tx: &Transaction<'_>, ids: &[Uuid]) -> anyhow::Result<Vec<Podcast>> {
@@ -205,6 +210,7 @@ fn read(row: &Row) -> anyhow::Result<Podcast> {
         first_audio_at: row.try_get("first_audio_at")?,
         episode: row.try_get::<_, Option<Json<Episode>>>("episode")?.map(|json| json.0),
         failure: row.try_get::<_, Option<Json<Failure>>>("failure")?.map(|json| json.0),
+        callback_url: row.try_get("callback_url")?,
     })
 }
 

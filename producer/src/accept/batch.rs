@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::limits;
 use super::rank::VirtualClock;
 use super::{Answer, Receipt, Refusal, Submission};
 use crate::{Caller, Env};
@@ -41,6 +42,16 @@ pub(super) struct Prepared {
     input: Box<RawValue>,
     input_hash: String,
     expected_ms: u32,
+}
+
+impl Prepared {
+    pub(super) fn key(&self) -> Option<&str> {
+        self.idempotency_key.as_deref()
+    }
+
+    pub(super) fn characters(&self) -> u64 {
+        self.accepted.characters
+    }
 }
 
 /// What must be answered and told once the transaction is committed.
@@ -78,6 +89,7 @@ async fn prepare_one(
 ) -> anyhow::Result<impl FnOnce(oneshot::Sender<Answer>) -> Prepared> {
     let Submission { mut accepted, caller, idempotency_key, traceparent } = submission;
     let text = accepted.request.source.as_mut().and_then(|source| source.text.take());
+    let url = accepted.request.source.as_ref().and_then(|source| source.url.clone());
     let source = match text {
         Some(text) if text.len() > INLINE_BYTES => {
             let key =
@@ -85,7 +97,7 @@ async fn prepare_one(
             env.blobs.put_if_absent(&key, text.into_bytes().into()).await?;
             Some(TextRef::Blob(key))
         }
-        text => text.map(TextRef::Inline),
+        text => text.map(TextRef::Inline).or(url.map(TextRef::Url)),
     };
     let input =
         OutlineInput { brief: accepted.brief.clone(), source, chapters: accepted.request.chapters.clone() };
@@ -118,12 +130,20 @@ pub(super) async fn transaction(
     reserved: &mut Vec<i64>,
 ) -> anyhow::Result<Stored> {
     let tx = client.transaction().await?;
-    let rows = rank(&tx, clock, prepared).await?;
+    // Before anything is inserted: whoever is limited waits here for others who accept for the same tenant.
+    let verdicts = limits::judge(&tx, env, prepared).await?;
+    let admitted =
+        || prepared.iter().zip(&verdicts).filter(|(_, limited)| limited.is_none()).map(|(one, _)| one);
+    let rows = rank(&tx, clock, admitted()).await?;
     let inserted: BTreeSet<Uuid> = podcasts::insert(&tx, &rows).await?.into_iter().collect();
     let ranks: BTreeMap<Uuid, i64> = rows.iter().map(|row| (row.id, row.rank)).collect();
     let mut stored = Stored::default();
     let (mut new_tasks, mut new_events) = (Vec::new(), Vec::new());
-    for one in prepared {
+    for (one, limited) in prepared.iter().zip(&verdicts) {
+        if let Some(limited) = limited {
+            stored.answers.push(Err(Refusal::Limited(Box::new(limited.clone()))));
+            continue;
+        }
         if !inserted.contains(&one.id) {
             clock.withdraw(&one.caller.tenant, one.accepted.expected_work);
             stored.answers.push(existing(&tx, one).await?);
@@ -158,11 +178,11 @@ pub(super) async fn transaction(
 async fn rank(
     tx: &Transaction<'_>,
     clock: &mut VirtualClock,
-    prepared: &[Prepared],
+    admitted: impl Iterator<Item = &Prepared>,
 ) -> anyhow::Result<Vec<NewPodcast>> {
     let now_us = Timestamp::now().as_microsecond();
-    let mut rows = Vec::with_capacity(prepared.len());
-    for one in prepared {
+    let mut rows = Vec::new();
+    for one in admitted {
         let tenant = &one.caller.tenant;
         if !clock.knows(tenant) {
             clock.seed(tenant, podcasts::last_rank(tx, tenant).await?);
@@ -180,6 +200,7 @@ async fn rank(
             brief: one.accepted.brief.clone(),
             traceparent: one.traceparent.clone(),
             deadline: one.accepted.deadline,
+            callback_url: one.accepted.request.callback_url.clone(),
         });
     }
     rows.sort_by(|a, b| (&a.tenant, &a.idempotency_key).cmp(&(&b.tenant, &b.idempotency_key)));
@@ -237,6 +258,7 @@ fn first_event(one: &Prepared) -> NewEvent {
             duration_ms: None,
             failure: None,
         }),
+        callback_url: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who is asking, and whether he may. Everything behind a route runs on behalf of the [`Caller`] that was found here.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -10,6 +11,8 @@ use axum::response::{IntoResponse, Response};
 use common::access::Role;
 
 use super::problem::Problem;
+use super::rate::{self, Rate, Subject};
+use crate::accept::Limited;
 use crate::keyring::{Closed, Keyring};
 use crate::{Caller, Env};
 
@@ -25,13 +28,49 @@ pub enum Access {
 /// Stands in front of a route.
 pub(super) async fn admit(env: Arc<Env>, access: Access, mut request: Request, next: Next) -> Response {
     let Access::Needs(role) = access else { return next.run(request).await };
-    match caller(&env, request.headers()).await.and_then(|caller| check(&caller, role).map(|()| caller)) {
-        Ok(caller) => {
+    let caller = match caller(&env, request.headers()).await {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    let rate = count(&env, &caller, Instant::now());
+    let refusal = match rate {
+        Some(Rate { wait: Some(wait), per_minute, .. }) => Some(too_many(per_minute, wait)),
+        _ => check(&caller, role).err(),
+    };
+    let mut response = match refusal {
+        Some(problem) => problem.into_response(),
+        None => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(problem) => problem.into_response(),
+    };
+    if let Some(rate) = rate {
+        rate.tell(response.headers_mut());
     }
+    response
+}
+
+/// Counts a request of a key that has a limit, and of its tenant; the scarcer of the two is told.
+fn count(env: &Env, caller: &Caller, now: Instant) -> Option<Rate> {
+    let of_key = caller.key.zip(caller.requests_per_minute);
+    let of_key = of_key.map(|(key, per_minute)| env.rates.take(Subject::Key(key), per_minute, now));
+    if of_key.is_some_and(|rate| rate.wait.is_some()) {
+        return of_key;
+    }
+    let per_minute = env.keyring.limits(&caller.tenant, env.config.limits).requests_per_minute;
+    let of_tenant =
+        (per_minute > 0).then(|| env.rates.take(Subject::Tenant(caller.tenant.clone()), per_minute, now));
+    of_key.into_iter().chain(of_tenant).min_by_key(|rate| (rate.wait.is_none(), rate.left))
+}
+
+fn too_many(per_minute: u32, wait: Duration) -> Problem {
+    Problem::limited(&Limited {
+        limit: "requests_per_minute",
+        most: per_minute.into(),
+        reason: format!("there were more than {per_minute} requests in a minute"),
+        remedy: "Send fewer, or have the limit of the tenant or of the key raised",
+        retry_after_seconds: rate::seconds(wait),
+    })
 }
 
 async fn caller(env: &Env, headers: &HeaderMap) -> Result<Caller, Problem> {
@@ -52,6 +91,7 @@ async fn with_key(keyring: &Keyring, shown: &str) -> Result<Caller, Problem> {
             principal: key.principal.clone(),
             role: key.role,
             key: Some(key.id),
+            requests_per_minute: key.requests_per_minute.and_then(|rate| u32::try_from(rate).ok()),
         }),
         Err(Closed::Malformed) => Err(unauthorized("What was sent is not a key of Podfleet")),
         Err(Closed::Unknown) => {

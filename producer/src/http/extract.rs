@@ -20,6 +20,10 @@ pub(super) struct LetterId(pub(super) Uuid);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReplayId(pub(super) Uuid);
 
+/// The webhook that a path names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WebhookId(pub(super) Uuid);
+
 /// The key that a path names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeyId(pub(super) Uuid);
@@ -48,6 +52,15 @@ impl<S: Send + Sync> FromRequestParts<S> for ReplayId {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<ReplayId, Problem> {
         let remedy = "Use an `id` that GET /v1/replays lists, a UUID";
         id_in_path(parts, state, "it is not the id of a replay", remedy).await.map(ReplayId)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WebhookId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<WebhookId, Problem> {
+        let remedy = "Use an `id` that GET /v1/podcasts/{id}/webhooks lists, a UUID";
+        id_in_path(parts, state, "it is not the id of a webhook", remedy).await.map(WebhookId)
     }
 }
 

@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::SqlState;
 
+use crate::accept::Limited;
+
 /// One error as its reader sees it. `type` is `urn:podfleet:problem:` and a word that programs may branch on.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -67,6 +69,15 @@ impl Problem {
     pub(crate) fn unavailable() -> Problem {
         let detail = "The database cannot be reached now. Nothing is lost; try again in a moment";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(2)
+    }
+
+    /// It would be too much for its tenant.
+    pub(crate) fn limited(limited: &Limited) -> Problem {
+        let fault = limited.fault();
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "limit-exceeded", fault.to_string())
+            .with("errors", json!([fault]))
+            .with("limit", json!({"name": limited.limit, "most": limited.most}))
+            .retry_after(limited.retry_after_seconds)
     }
 
     /// One thing is wrong with the request.

@@ -9,7 +9,7 @@ use common::access::Role;
 
 use super::dead_letters::{self, settle};
 use super::door::{self, Access};
-use super::{App, episode, health, keys, podcasts, replays, submit, watch};
+use super::{App, episode, health, keys, limits, podcasts, replays, submit, watch, webhooks};
 
 /// A route: its method, its path, who may use it, and what answers.
 pub struct Route {
@@ -40,6 +40,10 @@ pub const ROUTES: &[Route] = &[
     read("/v1/podcasts/{id}/transcript.json", VIEWER, || get(episode::transcript_json)),
     read("/v1/podcasts/{id}/transcript.txt", VIEWER, || get(episode::transcript_txt)),
     read("/v1/podcasts/{id}/chapters.json", VIEWER, || get(episode::chapters_json)),
+    read("/v1/podcasts/{id}/webhooks", VIEWER, || get(webhooks::list)),
+    write("/v1/webhooks/{id}/replay", SUPPORT, || post(webhooks::replay)),
+    read("/v1/webhooks/secret", ADMIN, || get(webhooks::secret)),
+    write("/v1/webhooks/secret/rotate", ADMIN, || post(webhooks::rotate)),
     read("/v1/dead-letters", VIEWER, || get(dead_letters::list)),
     read("/v1/dead-letters/groups", VIEWER, || get(dead_letters::groups)),
     write("/v1/dead-letters/replay", SUPPORT, || post(replays::start)),
@@ -51,6 +55,7 @@ pub const ROUTES: &[Route] = &[
     read("/v1/replays/{id}", VIEWER, || get(replays::show)),
     remove("/v1/replays/{id}", SUPPORT, || delete(replays::cancel)),
     write("/v1/replays/{id}/cancel", SUPPORT, || post(replays::cancel)),
+    read("/v1/limits", VIEWER, || get(limits::show)),
     read("/v1/keys", ADMIN, || get(keys::list)),
     write("/v1/keys", ADMIN, || post(keys::create)),
     remove("/v1/keys/{id}", ADMIN, || delete(keys::revoke)),

@@ -1,6 +1,6 @@
 //! `POST /v1/podcasts`: the request becomes a podcast, or is told what is wrong with it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -24,6 +24,9 @@ use crate::accept::{Refusal, Submission};
 
 /// What is read past the limit, and dropped, so that the client has sent its body and reads why it was refused.
 const MAX_DRAINED: usize = 8 * MAX_BODY_BYTES;
+
+/// For a whole body; within the time that a request has in all.
+const ARRIVING: Duration = Duration::from_secs(8);
 
 /// The answer to an accepted request.
 #[derive(Debug, Serialize)]
@@ -139,7 +142,19 @@ pub(super) fn memory(
     app.memory.clone().try_acquire_many_owned(kib).map_err(|_| problem(&Refusal::Overloaded))
 }
 
+/// The whole body, within its time: nobody holds a place by sending it byte by byte.
 pub(super) async fn read(body: Body, announced: Option<usize>) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(ARRIVING, collect(body, announced)).await {
+        Ok(read) => read,
+        Err(_) => {
+            let detail =
+                format!("The body was not there within {ARRIVING:?}. Nothing was stored; send it again");
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail))
+        }
+    }
+}
+
+async fn collect(body: Body, announced: Option<usize>) -> Result<Bytes, Problem> {
     let mut stream = body.into_data_stream();
     let mut kept = BytesMut::with_capacity(announced.unwrap_or(0).min(MAX_BODY_BYTES));
     let mut total = 0;
@@ -179,6 +194,7 @@ fn problem(refusal: &Refusal) -> (&'static str, Problem) {
             let problem = Problem::new(StatusCode::CONFLICT, "idempotency-conflict", detail);
             ("conflict", problem.with("podcast", podcast.to_string()))
         }
+        Refusal::Limited(limited) => ("limited", Problem::limited(limited)),
         Refusal::Overloaded => {
             let detail =
                 "Too many requests are being accepted at once. Nothing was stored; try again in a moment";

@@ -105,7 +105,7 @@ async fn replay_one(
 ) -> anyhow::Result<()> {
     // Whoever began it was asked for this role.
     let (tenant, principal) = (claimed.tenant.clone(), claimed.principal.clone());
-    let caller = Caller { tenant, principal, role: Role::Support, key: None };
+    let caller = Caller { tenant, principal, role: Role::Support, key: None, requests_per_minute: None };
     let wish =
         Wish { caller: &caller, letter, reason: &claimed.reason, edited: None, many: Some(claimed.id) };
     let (state, detail) = match super::one(env, intake, wish).await {
@@ -118,6 +118,9 @@ async fn replay_one(
         Ok(Replayed::Faulty(faults)) => {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             ("skipped", format!("it would be refused again: {}", faults.join("; ")))
+        }
+        Err(error) if matches!(error.downcast_ref(), Some(Refusal::Limited(_))) => {
+            ("skipped", format!("{error}; the letter is open still"))
         }
         Err(error) if tries >= MOST_TRIES && is_lasting(&error) => {
             tracing::error!(error = format!("{error:#}"), %letter, "a dead letter cannot be replayed");

@@ -77,7 +77,7 @@ pub(crate) fn scripted(input: &ScriptInput, source: Option<&str>) -> Result<Scri
 fn inline(source: Option<&TextRef>) -> Option<&str> {
     match source {
         Some(TextRef::Inline(text)) => Some(text),
-        Some(TextRef::Blob(_)) | None => None,
+        Some(TextRef::Blob(_) | TextRef::Url(_)) | None => None,
     }
 }
 

@@ -18,10 +18,15 @@ use crate::failure::Failure;
 const STEPS_A_DOUBLING: f64 = 20.0;
 
 pub(super) async fn run(env: &Env, ticket: &Ticket, call: &Call) -> Result<Done, Failure> {
-    let input: OutlineInput = input(env, ticket).await?;
+    let mut input: OutlineInput = input(env, ticket).await?;
     let source = text(env, input.source.as_ref()).await?;
-    let source = source.as_deref();
     let mut revision = writing_revision();
+    if let (Some(TextRef::Url(_)), Some(page)) = (&input.source, &source) {
+        // It may say something else tomorrow: what is remembered is about what it says now.
+        revision.push_str(&format!(" page {}", blake3::hash(page.as_bytes())));
+        input.source = Some(TextRef::Inline(page.clone()));
+    }
+    let source = source.as_deref();
     // The episode has a length to keep: the one that was asked for, or that of the model's plan.
     if !is(env, &ticket.engine, EngineType::OpenAi) && input.brief.target_minutes.is_some() {
         hear_voices(env, ticket, &input.brief, source, call).await;

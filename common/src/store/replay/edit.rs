@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::config::{Config, Engine};
+use crate::config::{self, Config, Engine};
+use crate::outbound::Address;
 use crate::request::{Fault, MAX_SOURCE_BYTES};
 use crate::store::podcasts::Podcast;
 use crate::work::{Brief, Kind, OutlineInput, ScriptInput, SpeechInput, TextRef};
@@ -105,7 +106,8 @@ fn outline(
     if input.source.is_none() && brief.topic.is_none() {
         faults.push(fault("payload", "there is neither a topic nor a source", "Give one of them"));
     }
-    check_source("payload.source", input.source.as_ref(), original.get("source"), &mut faults);
+    let outbound = Some(&config.outbound);
+    check_source("payload.source", input.source.as_ref(), original.get("source"), outbound, &mut faults);
     done(faults, written, Some(input.brief), None)
 }
 
@@ -132,7 +134,7 @@ fn script(accepted_parts: i32, original: &Value, edited: &Value) -> Result<Edite
         check_text("payload.plan.brief", &input.plan.brief, MAX_BRIEF, &mut faults);
     }
     let before = original.pointer("/plan/source");
-    check_source("payload.plan.source", input.plan.source.as_ref(), before, &mut faults);
+    check_source("payload.plan.source", input.plan.source.as_ref(), before, None, &mut faults);
     done(faults, written, None, None)
 }
 
@@ -202,8 +204,15 @@ fn nul_characters(path: &str, value: &Value, faults: &mut Vec<Fault>) {
     }
 }
 
-/// A key of a blob is ours: another one could name what is not this tenant's.
-fn check_source(field: &str, source: Option<&TextRef>, before: Option<&Value>, faults: &mut Vec<Fault>) {
+/// A key of a blob is ours: another one could name what is not this tenant's. An address is read where `outbound` says which may
+/// be asked.
+fn check_source(
+    field: &str,
+    source: Option<&TextRef>,
+    before: Option<&Value>,
+    outbound: Option<&config::Outbound>,
+    faults: &mut Vec<Fault>,
+) {
     match source {
         Some(TextRef::Inline(text)) if text.len() > MAX_SOURCE_BYTES => {
             let reason = format!("it has {} bytes", text.len());
@@ -217,6 +226,11 @@ fn check_source(field: &str, source: Option<&TextRef>, before: Option<&Value>, f
                 faults.push(fault(field, "it names another blob", remedy));
             }
         }
+        Some(TextRef::Url(url)) => match outbound.map(|settings| Address::parse(url, settings)) {
+            Some(Ok(_)) => {}
+            Some(Err(bad)) => faults.push(fault(field, &bad.reason, bad.remedy)),
+            None => faults.push(fault(field, "it is an address", r#"Give the text: {"inline": "…"}"#)),
+        },
         None => {}
     }
 }

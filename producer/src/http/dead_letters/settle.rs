@@ -142,6 +142,7 @@ fn unavailable(error: anyhow::Error) -> Problem {
         }
         Some(Refusal::Unavailable | Refusal::Backlog) => Problem::unavailable(),
         Some(Refusal::DiskFull(whose)) => Problem::disk_full(whose),
+        Some(Refusal::Limited(limited)) => Problem::limited(limited),
         Some(Refusal::Unstorable | Refusal::Conflict { .. }) => Problem::unexpected(&error),
         None => Problem::database(error),
     }

@@ -46,6 +46,7 @@ fn podcast() -> Podcast {
         first_audio_at: None,
         episode: None,
         failure: None,
+        callback_url: None,
     }
 }
 

@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(written(&secret), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let at = Timestamp::from_second(1_614_265_330).unwrap();
         let body = br#"{"test": 2432232314}"#;
-        let signed = signatures(&[secret.clone()], "msg_p5jXN8AQM9LWM0D4loKWxJek", at, body);
+        let signed = signatures(std::slice::from_ref(&secret), "msg_p5jXN8AQM9LWM0D4loKWxJek", at, body);
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
         let both = signatures(&[new_secret().unwrap(), secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", at, body);
         assert_eq!(both.split(' ').count(), 2);

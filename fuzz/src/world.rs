@@ -83,5 +83,6 @@ pub(crate) fn podcast(state: State) -> Podcast {
         saved: Price::default(),
         created_at: now(),
         first_audio_at: None,
+        callback_url: None,
     }
 }

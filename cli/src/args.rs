@@ -1,5 +1,6 @@
 //! The command line. Every flag's text is its documentation.
 
+pub(crate) mod acts;
 pub(crate) mod dead;
 pub(crate) mod keys;
 pub(crate) mod limits;
@@ -55,6 +56,24 @@ pub(crate) enum Command {
     Watch(One),
     /// Cancel a podcast
     Cancel(One),
+    /// Let a podcast that failed go on: everything that was given up in it
+    Replay(acts::Replay),
+    /// Finish a podcast that failed without what could not be spoken; its transcript says what is missing
+    FinishWithout(acts::FinishWithout),
+    /// Have segments of a finished podcast said again, the same or something else; the episode before plays until that is there
+    Retake(acts::Retake),
+    /// Show what a podcast says: each segment with its place
+    Script(One),
+    /// Erase a podcast that has ended, with its audio, texts and dead letters; `cancel` ends one that runs
+    Erase(acts::Erase),
+    /// Let a podcast that waits go sooner, or later
+    Priority(acts::Priority),
+    /// Hold back work: of a kind, a lane, an engine or a tenant, or of what all of them fit
+    Pause(acts::Pause),
+    /// List the pauses that are in force
+    Pauses(acts::Pauses),
+    /// End a pause
+    Resume(acts::Resume),
     /// Download an episode, its transcript or its chapters
     Download(Download),
     /// Look at what was given up, and let it go on
@@ -248,6 +267,15 @@ impl Command {
             | Command::Watch(One { server, .. })
             | Command::Cancel(One { server, .. })
             | Command::Download(Download { server, .. }) => server.json,
+            Command::Replay(acts::Replay { server, .. })
+            | Command::FinishWithout(acts::FinishWithout { server, .. })
+            | Command::Retake(acts::Retake { server, .. })
+            | Command::Erase(acts::Erase { server, .. })
+            | Command::Script(One { server, .. })
+            | Command::Priority(acts::Priority { server, .. }) => server.json,
+            Command::Pause(acts::Pause { server, .. })
+            | Command::Pauses(acts::Pauses { server, .. })
+            | Command::Resume(acts::Resume { server, .. }) => server.json,
             Command::Dead(dead) => dead.server().json,
             Command::Keys(keys) => keys.server().json,
             Command::Limits(limits) => limits.json(),
@@ -260,7 +288,7 @@ impl Command {
     }
 }
 
-fn kind() -> impl TypedValueParser<Value = Kind> {
+pub(crate) fn kind() -> impl TypedValueParser<Value = Kind> {
     let names = Kind::ALL.map(Kind::as_str);
     PossibleValuesParser::new(names).try_map(|name| Kind::parse(&name).ok_or("it is not a kind of task"))
 }
@@ -272,7 +300,7 @@ fn format() -> impl TypedValueParser<Value = Format> {
     })
 }
 
-fn priority() -> impl TypedValueParser<Value = Priority> {
+pub(crate) fn priority() -> impl TypedValueParser<Value = Priority> {
     PossibleValuesParser::new(["high", "normal", "low"]).map(|name| match name.as_str() {
         "high" => Priority::High,
         "low" => Priority::Low,
@@ -297,7 +325,7 @@ fn speaker(text: &str) -> Result<SpeakerRequest, String> {
     Ok(SpeakerRequest { name: name.to_owned(), voice: voice.map(str::to_owned), role: None })
 }
 
-fn id(text: &str) -> Result<Uuid, String> {
+pub(crate) fn id(text: &str) -> Result<Uuid, String> {
     Uuid::parse_str(text.trim())
         .map_err(|_| "it is not the id of a podcast; `podfleet list` shows them".into())
 }

@@ -158,7 +158,8 @@ impl Step<'_> {
             }
             Kind::Join => {
                 let episode: Episode = self.result()?;
-                self.finish(task, false);
+                // Of a generation that is not the last one, nothing else names the episode.
+                self.finish(task, true);
                 self.joined(task, episode);
             }
         }
@@ -397,6 +398,8 @@ impl Step<'_> {
     fn retry_or_give_up(&mut self, task: &Task, class: Class, error: ErrorReport, jitter: f64) {
         let Some(podcast) = self.rows.podcasts.get(&task.podcast_id) else { return };
         let (state_of_podcast, deadline) = (podcast.state, podcast.deadline);
+        // Its priority may have been changed since the task was sent.
+        let lane = if task.lane == Lane::Alone { Lane::Alone } else { podcast.lane };
         // Parts count once they are accepted; what was lost on its way brought nothing further.
         let advanced = error.advanced && self.outcome.part == task.parts;
         let failed = Failed {
@@ -412,7 +415,7 @@ impl Step<'_> {
             podcast_id: task.podcast_id,
             id: task.id,
             state: State::Scheduled,
-            lane: task.lane,
+            lane,
             budgets: task.budgets,
             run_at: None,
             class: Some(class),

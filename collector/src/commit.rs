@@ -226,7 +226,7 @@ async fn following_task(
 fn place(env: &Env, window: &mut Window, new: &mut [NewTask], reserved: &mut Vec<i64>) -> Vec<Outgoing> {
     let mut outgoing = Vec::new();
     for task in new {
-        if task.start == Start::Ready && window.take(task.kind, task.lane) {
+        if task.start == Start::Ready && !window.holds(task) && window.take(task.kind, task.lane) {
             let seq = env.ledger.reserve(1);
             reserved.push(seq);
             task.start = Start::Dispatched { seq };

@@ -6,11 +6,12 @@ use common::class::Class;
 use common::crash;
 use common::publisher::Outgoing;
 use common::store::dead_letters::{self, NewDeadLetter, Source};
+use common::store::pauses::InForce;
 use common::store::podcasts::{self, Failure, State as PodcastState};
 use common::store::tasks::{self, State, dispatch, repair};
-use common::store::{Transaction, events, fleet};
+use common::store::{Transaction, events, fleet, pauses};
 use common::topology::Lane;
-use common::wire::ErrorReport;
+use common::wire::{ErrorReport, Ticket};
 use common::work::Kind;
 use deadpool_postgres::Client;
 use uuid::Uuid;
@@ -21,6 +22,8 @@ use crate::{Env, plan};
 
 /// Tasks taken from one lane in one transaction.
 const MOST_AT_ONCE: u32 = 1_000;
+/// Looks at the head of a lane in one transaction.
+const MOST_LOOKS: u32 = 10;
 /// Overdue podcasts failed in one transaction.
 const MOST_OVERDUE: i64 = 100;
 /// How often the rarer looks are taken.
@@ -74,6 +77,8 @@ async fn transaction(
     fleet::checkpoint(&tx, env.ledger.id, "collector", &checkpoint).await?;
     note("unpublished", unpublished);
     dispatch::promote_due(&tx).await?;
+    window.pauses = pauses::in_force(&tx).await?;
+    pauses::release(&tx).await?;
     if rarely {
         note("publisher_gone", repair::of_dead_publishers(&tx).await?);
         fleet::forget_dead_publishers(&tx).await?;
@@ -98,6 +103,20 @@ pub(crate) fn note(reason: &'static str, released: u64) {
     }
 }
 
+/// Looks at the head of a lane for what is paused, as long as there is nothing else, but not without end: the next look is soon.
+async fn put_aside(
+    tx: &Transaction<'_>,
+    (kind, lane): (Kind, Lane),
+    pauses: &[InForce],
+) -> anyhow::Result<()> {
+    for _ in 0..MOST_LOOKS {
+        if pauses.is_empty() || !pauses::put_aside(tx, kind, lane, pauses).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Takes the lowest ranks of every lane that has room, inside the caller's transaction.
 pub(crate) async fn dispatch_waiting(
     env: &Env,
@@ -108,9 +127,13 @@ pub(crate) async fn dispatch_waiting(
     let mut outgoing = Vec::new();
     for (kind, lane, room) in window.open_lanes() {
         let limit = room.min(MOST_AT_ONCE);
+        let pauses = window.pauses_in(kind, lane);
+        put_aside(tx, (kind, lane), &pauses).await?;
         let mut taken = dispatch::take_ready(tx, kind, lane, i64::MIN, i64::from(limit)).await?;
+        let found = taken.len();
+        taken.retain(|ready| !is_held(&pauses, kind, lane, &ready.ticket));
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
-        window.set_waiting(kind, lane, count == limit);
+        window.set_waiting(kind, lane, found == limit as usize);
         window.dispatched(kind, lane, count);
         if taken.is_empty() {
             continue;
@@ -131,6 +154,11 @@ pub(crate) async fn dispatch_waiting(
         }));
     }
     Ok(outgoing)
+}
+
+/// Something that became ready, or unlocked, since its lane was looked through.
+fn is_held(pauses: &[InForce], kind: Kind, lane: Lane, ticket: &Ticket) -> bool {
+    pauses.iter().any(|pause| pause.scope.covers(&ticket.tenant, kind, lane, &ticket.engine))
 }
 
 /// Fails podcasts whose deadline is over; what is still in flight is recorded when it comes.

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use common::store::pauses::InForce;
+use common::store::tasks::NewTask;
 use common::topology::Lane;
 use common::wire::{RoomPulse, VERSION, WorkerPulse};
 use common::work::Kind;
@@ -29,6 +31,8 @@ pub(crate) struct Window {
     rate: HashMap<Kind, f64>,
     observed_at: Instant,
     pub(crate) awaited: Awaited,
+    /// What is not to go out.
+    pub(crate) pauses: Vec<InForce>,
 }
 
 impl Window {
@@ -41,6 +45,7 @@ impl Window {
             rate: HashMap::new(),
             observed_at: now,
             awaited: Awaited::default(),
+            pauses: Vec::new(),
         }
     }
 
@@ -113,6 +118,11 @@ impl Window {
         self.capacity(kind).saturating_sub(self.in_flight.get(&(kind, lane)).copied().unwrap_or(0))
     }
 
+    /// Whether a pause holds a task that has just become possible.
+    pub(crate) fn holds(&self, task: &NewTask) -> bool {
+        self.pauses.iter().any(|pause| pause.scope.covers(&task.tenant, task.kind, task.lane, &task.engine))
+    }
+
     /// Takes a place for a task that has just become possible: only while nothing older waits in its lane.
     pub(crate) fn take(&mut self, kind: Kind, lane: Lane) -> bool {
         if self.waits(kind, lane) || self.room(kind, lane) == 0 {
@@ -135,13 +145,23 @@ impl Window {
         self.waiting.get(&(kind, lane)).copied().unwrap_or(false)
     }
 
-    /// Lanes in which something waits and for which there is room.
+    /// Whether a lane stands still, for everybody.
+    fn is_stopped(&self, kind: Kind, lane: Lane) -> bool {
+        self.pauses.iter().any(|pause| pause.scope.stops(kind, lane))
+    }
+
+    /// The pauses that may hold back something in a lane.
+    pub(crate) fn pauses_in(&self, kind: Kind, lane: Lane) -> Vec<InForce> {
+        self.pauses.iter().filter(|pause| pause.scope.touches(kind, lane)).cloned().collect()
+    }
+
+    /// Lanes in which something waits that may go out, and for which there is room.
     pub(crate) fn open_lanes(&self) -> Vec<(Kind, Lane, u32)> {
         self.waiting
             .iter()
             .filter(|(_, waits)| **waits)
             .map(|((kind, lane), _)| (*kind, *lane, self.room(*kind, *lane)))
-            .filter(|(_, _, room)| *room > 0)
+            .filter(|(kind, lane, room)| *room > 0 && !self.is_stopped(*kind, *lane))
             .collect()
     }
 
@@ -154,7 +174,8 @@ impl Window {
                 (lane.to_string(), room.div_ceil(2))
             })
             .collect();
-        RoomPulse { v: VERSION, room }
+        let paused = self.pauses.iter().map(|pause| pause.scope.clone()).collect();
+        RoomPulse { v: VERSION, room, paused }
     }
 }
 

@@ -53,6 +53,33 @@ pub fn key(tenant: &str, what: &str, hash: &str, ending: &str) -> String {
     format!("{tenant}/{what}/{hash}.{ending}")
 }
 
+/// Endings of the files that belong together and share a stem, by what they are; the mark comes first, so that nobody takes for whole what
+/// is being removed. A row names one of them.
+const FAMILIES: [(&str, &[&str]); 5] = [
+    ("tts", &["json", "wav"]),
+    ("mix", &["json", "cues.json", "mp3"]),
+    ("episode", &["json", "chapters.json", "txt", "transcript.json", "srt", "vtt", "mp3"]),
+    ("source", &["txt"]),
+    ("input", &["json"]),
+];
+
+/// The files that belong to the one that a row names, itself included. None if it is not one of ours.
+pub fn family(key: &str) -> Vec<String> {
+    let mut parts = key.splitn(3, '/');
+    let (Some(tenant), Some(what), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
+        return Vec::new();
+    };
+    let endings = FAMILIES.iter().find(|(name, _)| *name == what).map_or(&[][..], |(_, endings)| endings);
+    let stem = file.split('.').next().unwrap_or_default();
+    endings.iter().map(|ending| self::key(tenant, what, stem, ending)).collect()
+}
+
+/// Of a recording's key, the hash of what it was made of.
+pub fn spoken_hash(key: &str) -> Option<&str> {
+    let (_, file) = key.split_once("/tts/")?;
+    file.strip_suffix(".wav")
+}
+
 impl Blobs {
     /// Opens the store; creates the folder when it is missing.
     pub fn open(settings: &config::Blobs) -> anyhow::Result<Blobs> {
@@ -148,6 +175,11 @@ impl Blobs {
             std::fs::remove_file(&aside).map(|()| true)
         };
         collected().with_context(|| format!("collecting the blob {key}"))
+    }
+
+    /// Whether a blob is there. Blocks.
+    pub fn is_there(&self, key: &str) -> io::Result<bool> {
+        self.folder.join(key).try_exists()
     }
 
     /// Goes through all files of the store.
@@ -246,6 +278,16 @@ mod tests {
         assert!(blobs.find("t/tts/none.wav").await.unwrap().is_none());
         assert!(blobs.get("t/../../etc/passwd").await.is_err());
         assert!(blobs.keep(&["t/../../etc/passwd"]).await.is_err());
+    }
+
+    #[test]
+    fn files_that_belong_together_go_together() {
+        assert_eq!(family("t/tts/ab.wav"), ["t/tts/ab.json", "t/tts/ab.wav"]);
+        assert_eq!(family("t/source/ab.txt"), ["t/source/ab.txt"]);
+        assert!(family("t/episode/ab.mp3").contains(&"t/episode/ab.transcript.json".to_owned()));
+        assert!(family("t/new/ab.bin").is_empty() && family("notes.txt").is_empty());
+        assert_eq!(spoken_hash("t/tts/ab.wav"), Some("ab"));
+        assert_eq!(spoken_hash("t/mix/ab.mp3"), None);
     }
 
     fn opened(folder: &std::path::Path) -> Blobs {

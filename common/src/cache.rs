@@ -19,6 +19,8 @@ pub use self::claim::{Claim, Claimed};
 /// After this many timeouts or errors in a row the cache is left alone for [`REST`].
 const FAILURES_BEFORE_REST: u32 = 3;
 const REST: Duration = Duration::from_secs(5);
+/// Going through all that is cached.
+const FORGETTING: Duration = Duration::from_secs(30);
 
 tokio::task_local! {
     /// What the task that runs here may still spend on waiting for the cache.
@@ -117,6 +119,33 @@ impl Cache {
                 .try_within(async |mut connection| connection.set_ex::<_, _, ()>(key, value, seconds).await)
                 .await;
         }
+    }
+
+    /// Forgets what a tenant has had written: outlines and scripts bear texts, and nothing tells which podcast they are of. Takes as long as
+    /// it takes, within [`FORGETTING`]; nobody waits for it. Whether all of it is forgotten.
+    pub async fn forget_written(&self, tenant: &str) -> bool {
+        let Some(shared) = &self.shared else { return true };
+        let forget = async {
+            let mut connection = shared.client.get_multiplexed_async_connection().await?;
+            for kind in [Kind::Outline, Kind::Script] {
+                let pattern = format!("podfleet:{tenant}:{kind}:*");
+                let mut cursor = 0_u64;
+                loop {
+                    let mut scan = redis::cmd("SCAN");
+                    scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000);
+                    let (next, keys): (u64, Vec<String>) = scan.query_async(&mut connection).await?;
+                    if !keys.is_empty() {
+                        connection.del::<_, ()>(keys).await?;
+                    }
+                    cursor = next;
+                    if cursor == 0 {
+                        break;
+                    }
+                }
+            }
+            redis::RedisResult::Ok(())
+        };
+        matches!(tokio::time::timeout(FORGETTING, forget).await, Ok(Ok(())))
     }
 
     /// Forgets a value that turned out to be wrong.

@@ -11,6 +11,7 @@ pub mod config;
 pub mod crash;
 mod language;
 pub mod outbound;
+pub mod pause;
 pub mod plan;
 pub mod policy;
 #[cfg(feature = "private-servers")]

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::store::podcasts::{Podcast, State};
 use crate::store::tasks::{self, NewTask, Start};
 use crate::store::{Transaction, chapters};
-use crate::work::{JoinInput, Kind, MixInput};
+use crate::work::{JoinInput, Kind, MixInput, Place};
 
 /// Completion credit, in microseconds of virtual time: work that finishes a podcast comes before work that begins another.
 fn credit(kind: Kind) -> i64 {
@@ -58,6 +58,15 @@ pub fn identity(config: &Config, engine: &str) -> String {
     config.engines.get(engine).map(|engine| engine.identity()).unwrap_or_default()
 }
 
+/// What a transcript says in place of what is left out.
+fn missing(language: &str) -> &'static str {
+    if language == "ko" || language.starts_with("ko-") {
+        "[이 대목은 소리로 옮기지 못해 빠졌습니다.]"
+    } else {
+        "[A passage is missing here: it could not be spoken.]"
+    }
+}
+
 /// The mix of a full chapter: its input is read from the rows of its segments.
 pub async fn mix(
     tx: &Transaction<'_>,
@@ -65,7 +74,10 @@ pub async fn mix(
     config: &Config,
     chapter: i32,
 ) -> anyhow::Result<NewTask> {
-    let segments = chapters::spoken_segments(tx, podcast.id, podcast.generation, chapter).await?;
+    let mut segments = chapters::spoken_segments(tx, podcast.id, podcast.generation, chapter).await?;
+    for gap in segments.iter_mut().filter(|segment| segment.place == Place::Gap) {
+        gap.text = missing(&podcast.brief.language).to_owned();
+    }
     task(podcast, config, Kind::Mix, (chapter, 0), &MixInput { segments })
 }
 

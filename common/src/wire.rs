@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::class::Class;
+use crate::pause::Scope;
 use crate::work::{Kind, Price};
 
 pub const VERSION: u16 = 1;
@@ -196,6 +197,9 @@ pub struct RoomPulse {
     pub v: u16,
     /// Room by lane of `outline`.
     pub room: BTreeMap<String, u32>,
+    /// What is not to be published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paused: Vec<Scope>,
 }
 
 /// A progress message on the events exchange: a hint that `events` has grown.

@@ -233,10 +233,12 @@ pub enum Place {
     Transition,
     /// Ends the episode.
     Closing,
+    /// It could not be spoken and is left out: there is silence in its place, and the transcript says so.
+    Gap,
 }
 
 impl Place {
-    const ALL: [Place; 4] = [Place::Body, Place::Opening, Place::Transition, Place::Closing];
+    const ALL: [Place; 5] = [Place::Body, Place::Opening, Place::Transition, Place::Closing, Place::Gap];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -244,6 +246,7 @@ impl Place {
             Place::Opening => "opening",
             Place::Transition => "transition",
             Place::Closing => "closing",
+            Place::Gap => "gap",
         }
     }
 

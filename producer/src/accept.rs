@@ -14,6 +14,7 @@ use common::crash;
 use common::publisher::Ledger;
 use common::request::Accepted;
 use common::store::{self, Store, fleet, tasks::repair};
+use common::topology::Lane;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,8 @@ pub(crate) struct Receipt {
     pub(crate) podcast: Uuid,
     /// It was one before this request came.
     pub(crate) replayed: bool,
+    /// Its first task waits for its turn, in this lane at this rank.
+    pub(crate) waits: Option<(Lane, i64)>,
 }
 
 /// Why a request is not a podcast.

@@ -2,10 +2,12 @@
 //!
 //! [`routes`] is the table of all there is and who may use it; [`door`] finds out who asks; [`guard`] keeps web pages out.
 
+mod acts;
 pub(crate) mod checks;
 mod dead_letters;
 mod door;
 mod episode;
+mod erase;
 mod extract;
 mod files;
 pub mod fuzzing;
@@ -13,6 +15,7 @@ mod guard;
 mod health;
 mod keys;
 mod limits;
+mod pauses;
 mod podcasts;
 mod problem;
 mod range;

@@ -6,10 +6,12 @@
 
 mod accept;
 mod cancel;
+mod eraser;
 pub mod fuzzing;
 mod http;
 mod intake;
 mod keyring;
+mod line;
 mod link;
 mod listen;
 mod live;
@@ -39,6 +41,7 @@ use uuid::Uuid;
 use crate::accept::Acceptor;
 use crate::http::rate::Rates;
 use crate::keyring::Keyring;
+use crate::line::Line;
 use crate::link::Link;
 use crate::listen::Listeners;
 pub use crate::listen::{LiveEncoder, NewEncoder};
@@ -108,6 +111,7 @@ pub(crate) struct Env {
     pub(crate) trusts_loopback: bool,
     pub(crate) waiting: Waiting,
     pub(crate) rates: Rates,
+    pub(crate) line: Line,
     /// Whether the database answers. Without the broker a producer still accepts: the dispatcher publishes later.
     pub(crate) readiness: Readiness,
 }
@@ -133,6 +137,7 @@ pub async fn run(
         trusts_loopback: options.trusts_loopback,
         waiting: Waiting::new(config.producer.max_waiting),
         rates: Rates::default(),
+        line: Line::default(),
         readiness: Readiness::default(),
         config,
     });
@@ -156,6 +161,7 @@ pub async fn run(
     front.spawn(replay::many::run(env.clone(), intake, shutdown.clone()));
     front.spawn(waiting::watch(env.clone(), shutdown.clone()));
     front.spawn(webhooks::run(env.clone(), shutdown.clone()));
+    front.spawn(eraser::run(env.clone(), shutdown.clone()));
     front.spawn(live::run(env, shutdown.clone()));
     let ended = tokio::select! {
         Some(ended) = front.join_next() => flatten(ended),

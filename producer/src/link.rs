@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::pause::Scope;
 use common::publisher::{Ledger, Outgoing};
+use common::store::tasks::NewTask;
 use common::topology::Lane;
 use common::wire::{Hint, RoomPulse};
 use tokio::sync::mpsc;
@@ -32,6 +34,7 @@ pub(crate) struct Link {
 struct Open {
     outbox: mpsc::Sender<Telling>,
     room: BTreeMap<String, u32>,
+    paused: Vec<Scope>,
     heard: Option<Instant>,
 }
 
@@ -58,7 +61,7 @@ impl Link {
     /// A session is up and will publish what it receives.
     pub(crate) fn connect(&self) -> mpsc::Receiver<Telling> {
         let (outbox, receiver) = mpsc::channel(OUTBOX);
-        *self.open() = Some(Open { outbox, room: BTreeMap::new(), heard: None });
+        *self.open() = Some(Open { outbox, room: BTreeMap::new(), paused: Vec::new(), heard: None });
         receiver
     }
 
@@ -78,6 +81,7 @@ impl Link {
     pub(crate) fn heard(&self, pulse: RoomPulse, now: Instant) {
         if let Some(open) = self.open().as_mut() {
             open.room = pulse.room;
+            open.paused = pulse.paused;
             open.heard = Some(now);
         }
     }
@@ -85,6 +89,12 @@ impl Link {
     /// Whether a dispatcher has spoken lately. If not, the broker is away, has an alarm, or no collector runs.
     pub(crate) fn hears_a_dispatcher(&self, now: Instant) -> bool {
         self.open().as_ref().is_some_and(|open| open.hears_a_dispatcher(now))
+    }
+
+    /// Whether the dispatcher lately spoke of a pause that holds a task.
+    pub(crate) fn holds(&self, task: &NewTask) -> bool {
+        let covers = |scope: &Scope| scope.covers(&task.tenant, task.kind, task.lane, &task.engine);
+        self.open().as_ref().is_some_and(|open| open.paused.iter().any(covers))
     }
 
     /// Takes a place in a lane, if the dispatcher lately saw room there.
@@ -129,7 +139,7 @@ mod tests {
     use super::*;
 
     fn pulse(room: u32) -> RoomPulse {
-        RoomPulse { v: 1, room: [("normal".to_owned(), room)].into() }
+        RoomPulse { v: 1, room: [("normal".to_owned(), room)].into(), paused: Vec::new() }
     }
 
     #[test]

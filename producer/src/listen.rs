@@ -91,6 +91,7 @@ impl Listeners {
 enum Next {
     Chapter(MixResult),
     Segment(SpeechResult, Pause),
+    Gap,
     EndOfChapter,
     Wait,
     End,
@@ -102,6 +103,7 @@ fn next(place: Place, (chapter, segment): (i32, i32)) -> Next {
         Place { chapters, .. } if chapters > 0 && chapter >= chapters => Next::End,
         // Whoever has begun a chapter hears it to its end as it was begun.
         Place { mix: Some(mix), .. } if segment == 0 => Next::Chapter(mix),
+        Place { gap: true, .. } => Next::Gap,
         Place { speech: Some((speech, pause)), .. } => Next::Segment(speech, pause),
         Place { written: true, segments, .. } if segment >= segments => Next::EndOfChapter,
         Place { running: true, .. } => Next::Wait,
@@ -161,6 +163,7 @@ impl Player {
                     self.send(encoded).await?;
                     segment += 1;
                 }
+                Next::Gap => segment += 1,
                 Next::EndOfChapter => {
                     let encoded = self.encode(|encoder| encoder.end_chapter()).await?;
                     self.send(encoded).await?;
@@ -267,6 +270,7 @@ mod tests {
         check(&Place { running: true, ..Place::default() }, (0, 0), Next::Wait);
         check(&running, (0, 0), Next::Wait);
         check(&spoken, (0, 0), Next::Segment(speech.clone(), pause));
+        check(&Place { gap: true, ..running.clone() }, (0, 0), Next::Gap);
         check(&written, (0, 1), Next::Wait);
         check(&written, (0, 2), Next::EndOfChapter);
         check(&running, (0, 2), Next::Wait);

@@ -13,6 +13,7 @@ pub(crate) struct Accepted {
     pub(crate) id: Uuid,
     #[serde(default)]
     pub(crate) replayed: bool,
+    pub(crate) queued: Option<Queued>,
 }
 
 /// `GET /v1/podcasts/{id}`, and one line of the list.
@@ -39,11 +40,27 @@ pub(crate) struct Podcast {
     pub(crate) failure: Option<PodcastFailure>,
     pub(crate) estimate_seconds: Option<f64>,
     pub(crate) episode: Option<Episode>,
+    pub(crate) queued: Option<Queued>,
+    /// Pauses that hold it back.
+    #[serde(default)]
+    pub(crate) paused_by: Vec<Uuid>,
     #[serde(default)]
     pub(crate) troubles: Vec<Trouble>,
     /// What waits for a person.
     #[serde(default)]
     pub(crate) dead_letters: Vec<Uuid>,
+}
+
+/// Where a podcast stands that waits for its turn.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Queued {
+    #[serde(default)]
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) lane: String,
+    pub(crate) place: i64,
+    #[serde(default)]
+    pub(crate) or_behind: bool,
 }
 
 /// What equal work that was done before has saved.

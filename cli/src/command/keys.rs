@@ -31,13 +31,13 @@ pub(crate) async fn run(config: Option<&Path>, command: KeysCommand) -> anyhow::
 }
 
 /// Where keys are looked after.
-enum Place {
+pub(crate) enum Place {
     Api(Box<Client>),
     Database(Box<Store>),
 }
 
 impl Place {
-    async fn of(config: Option<&Path>, server: &KeysServer) -> anyhow::Result<Place> {
+    pub(crate) async fn of(config: Option<&Path>, server: &KeysServer) -> anyhow::Result<Place> {
         let named = server.server.as_ref().is_some_and(|named| !named.is_empty());
         if named || dev_file::running().is_some() {
             let KeysServer { server, api_key, json } = server;

@@ -64,6 +64,7 @@ async fn fetch(
 fn row(podcast: &Podcast, now: Timestamp) -> Vec<String> {
     let state = match (podcast.is_finished(), podcast.progress.segments_total) {
         (true, _) => podcast.state.clone(),
+        (false, _) if !podcast.paused_by.is_empty() => "paused".into(),
         (false, 0) => podcast.stage.clone(),
         (false, total) => format!("{} {}/{total}", podcast.stage, podcast.progress.segments_done),
     };
@@ -94,6 +95,10 @@ mod tests {
         check(
             json!({ "state": "running", "stage": "tts", "progress": progress }),
             ["tts 3/12", "조수", "", "1 min ago"],
+        );
+        check(
+            json!({ "state": "running", "stage": "outline", "paused_by": [uuid::Uuid::nil()] }),
+            ["paused", "조수", "", "1 min ago"],
         );
         check(
             json!({ "state": "completed", "duration_ms": 61_000 }),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::args::One;
 use crate::client::Client;
-use crate::client::shapes::{Episode, Podcast, Saved, Trouble};
+use crate::client::shapes::{Episode, Podcast, Queued, Saved, Trouble};
 use crate::output::{clock, local, own_name, print, print_json, relative, spoken};
 
 pub(crate) async fn run(options: One) -> anyhow::Result<()> {
@@ -25,6 +25,12 @@ fn render(podcast: &Podcast, now: Timestamp) -> String {
     let mut field = |name: &str, value: String| lines.push(format!("  {name:<10} {value}"));
     field("state", state(podcast));
     field("progress", progress(podcast));
+    if let Some(queued) = &podcast.queued {
+        field("queued", place(queued));
+    }
+    for pause in &podcast.paused_by {
+        field("paused", format!("until somebody ends it: {} resume {pause}", own_name()));
+    }
     if let Some(seconds) = podcast.estimate_seconds.filter(|_| !podcast.is_finished()) {
         let left = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         field("left", format!("about {}", spoken(left)));
@@ -70,6 +76,16 @@ fn render(podcast: &Podcast, now: Timestamp) -> String {
         lines.extend(podcast.dead_letters.iter().map(|id| format!("  {} dead show {id}", own_name())));
     }
     lines.join("\n")
+}
+
+/// Its place among those that wait for the same.
+pub(crate) fn place(queued: &Queued) -> String {
+    let Queued { kind, lane, place, or_behind } = queued;
+    match (place, or_behind) {
+        (1, false) => format!("next for {kind}, {lane} priority"),
+        (_, false) => format!("place {place} for {kind}, {lane} priority"),
+        (_, true) => format!("place {place} or behind it for {kind}, {lane} priority"),
+    }
 }
 
 fn state(podcast: &Podcast) -> String {
@@ -135,6 +151,7 @@ fn next(task: &Trouble, now: Timestamp) -> Option<String> {
         _ if task.state == "dead" => Some("not tried again".into()),
         Some(time) if time > now => Some(format!("next attempt {}", relative(time, now))),
         _ if task.state == "held" => None,
+        _ if task.state == "paused" => Some("next attempt when the pause has ended".into()),
         _ if task.state == "dispatched" => Some(format!("attempt {} is under way", task.attempt)),
         _ => Some("next attempt as soon as there is room".into()),
     }
@@ -175,6 +192,18 @@ mod tests {
             ),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_waits_tells_its_place_and_what_holds_it() {
+        let queued = json!({ "kind": "outline", "lane": "low", "place": 12 });
+        let text = shown(json!({ "stage": "outline", "queued": queued, "paused_by": [uuid::Uuid::nil()] }));
+        assert!(text.contains("queued     place 12 for outline, low priority"), "{text}");
+        assert!(text.contains("resume 00000000-"), "{text}");
+        let behind = json!({ "kind": "tts", "lane": "high", "place": 9, "or_behind": true });
+        assert!(shown(json!({ "queued": behind })).contains("place 9 or behind it for tts"));
+        let next = json!({ "kind": "tts", "lane": "high", "place": 1 });
+        assert!(shown(json!({ "queued": next })).contains("queued     next for tts"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::download;
+use super::show::place;
 use crate::args::Submit;
 use crate::client::Client;
 use crate::client::follow::follow;
@@ -61,6 +62,9 @@ pub(crate) async fn run(options: Submit) -> anyhow::Result<()> {
 fn tell(client: &Client, accepted: &Accepted) -> anyhow::Result<()> {
     if accepted.replayed {
         remark("this was submitted before under the same key; here it is");
+    }
+    if let Some(queued) = &accepted.queued {
+        remark(format_args!("it waits for its turn: {}", place(queued)));
     }
     print(format_args!("{}  {}/v1/podcasts/{}", accepted.id, client.address(), accepted.id))
 }

@@ -102,6 +102,10 @@ fn body(route: &Route) -> Value {
         "/v1/podcasts" => json!({"source": {"text": "Walked."}}),
         "/v1/keys" => json!({"role": "viewer"}),
         "/v1/dead-letters/replay" => json!({"filter": {}, "reason": "walked", "dry_run": true}),
+        "/v1/podcasts/{id}/priority" => json!({"priority": "low"}),
+        "/v1/podcasts/{id}/erase" => json!({"reason": "walked", "dry_run": true}),
+        "/v1/podcasts/{id}/revise" => json!({"segments": [{"chapter": 99, "segment": 0}]}),
+        "/v1/pauses" => json!({"kind": "join", "lane": "low", "reason": "walked"}),
         "/v1/dead-letters/{id}/edit-replay" => json!({"reason": "walked", "payload": {}}),
         _ => json!({"reason": "walked"}),
     }
@@ -146,12 +150,16 @@ pub(crate) async fn every_route_is_walked_with_every_role(servers: &Arc<Servers>
     let podcast = submit(&fleet, &admin, &told).await?;
     until_state(&fleet, &admin, &podcast, "completed").await?;
     let webhook = get(&fleet, &admin, &format!("/v1/podcasts/{podcast}/webhooks")).await?;
+    let pause = fleet.http.post(format!("{}/v1/pauses", fleet.api)).bearer_auth(&admin);
+    let pause = pause.json(&json!({"engine": "noop", "reason": "to have one"}));
+    let pause: Value = pause.send().await?.error_for_status()?.json().await?;
     let key_of = |list: &Value| list["keys"][0]["id"].as_str().map(str::to_owned);
     let own: Ids = BTreeMap::from([
         ("/v1/podcasts/", podcast.clone()),
         ("/v1/dead-letters/", letter),
         ("/v1/replays/", replay["id"].as_str().context("a replay")?.to_owned()),
         ("/v1/webhooks/", webhook["webhooks"][0]["id"].as_str().context("a webhook")?.to_owned()),
+        ("/v1/pauses/", pause["id"].as_str().context("a pause")?.to_owned()),
         ("/v1/keys/", key_of(&get(&fleet, &admin, "/v1/keys").await?).context("a key")?),
     ]);
     let mut keys = Vec::new();

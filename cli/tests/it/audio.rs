@@ -26,9 +26,11 @@ struct Expected {
 async fn expected(fleet: &Fleet, id: &str) -> anyhow::Result<Vec<Expected>> {
     let rows = fleet
         .query(&format!(
-            "select s.text, s.pause, (t.result ->> 'samples')::bigint, s.chapter from segments s join tasks t
-             on t.podcast_id = s.podcast_id and t.kind = 'tts' and t.chapter = s.chapter and t.segment = s.segment
-             where s.podcast_id = '{id}' order by s.chapter, s.segment"
+            "select s.text, s.pause, (t.result ->> 'samples')::bigint, s.chapter
+             from podcasts p join segments s on s.podcast_id = p.id and s.generation = p.generation
+             join tasks t on t.podcast_id = s.podcast_id and t.kind = 'tts' and t.generation = s.generation
+                         and t.chapter = s.chapter and t.segment = s.segment
+             where p.id = '{id}' and s.place <> 'gap' order by s.chapter, s.segment"
         ))
         .await?;
     Ok(rows

@@ -474,9 +474,10 @@ impl Fleet {
                 "segments of completed podcasts that are not spoken exactly once",
                 "select count(*) from podcasts p where state = 'completed' and (
                     segments_done <> segments_total
-                    or segments_total <> (select count(*) from segments s where s.podcast_id = p.id)
-                    or segments_total <> (select count(*) from tasks t where t.podcast_id = p.id and kind = 'tts' and t.state = 'done')
-                    or (select count(*) from tasks t where t.podcast_id = p.id and kind = 'join') <> 1)",
+                    or segments_total <> (select count(*) from segments s where s.podcast_id = p.id and s.generation = p.generation)
+                    or segments_total <> (select count(*) from tasks t where t.podcast_id = p.id and t.generation = p.generation
+                                                 and kind = 'tts' and t.state = 'done')
+                    or (select count(*) from tasks t where t.podcast_id = p.id and t.generation = p.generation and kind = 'join') <> 1)",
             ),
             (
                 "podcasts whose events have gaps",

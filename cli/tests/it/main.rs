@@ -19,6 +19,7 @@ mod limits;
 mod listening;
 mod live;
 mod load;
+mod ops;
 mod providers;
 mod recovery;
 mod replay;
@@ -201,6 +202,14 @@ const TESTS: &[(&str, Test)] = &[
     ("writing::episodes_get_their_length_from_what_speech_lasted", |s| {
         Box::pin(writing::episodes_get_their_length_from_what_speech_lasted(s))
     }),
+    ("ops::a_podcast_is_replayed_as_a_whole", |s| Box::pin(ops::a_podcast_is_replayed_as_a_whole(s))),
+    ("ops::a_changed_priority_moves_what_waits", |s| Box::pin(ops::a_changed_priority_moves_what_waits(s))),
+    ("ops::what_is_paused_waits_and_is_not_lost", |s| Box::pin(ops::what_is_paused_waits_and_is_not_lost(s))),
+    ("ops::another_take_makes_only_its_chapter_again", |s| {
+        Box::pin(ops::another_take_makes_only_its_chapter_again(s))
+    }),
+    ("ops::what_cannot_be_spoken_is_left_out", |s| Box::pin(ops::what_cannot_be_spoken_is_left_out(s))),
+    ("ops::an_erased_podcast_leaves_no_trace", |s| Box::pin(ops::an_erased_podcast_leaves_no_trace(s))),
     ("claims::the_client_commands_work", |s| Box::pin(claims::the_client_commands_work(s))),
 ];
 

@@ -1,6 +1,6 @@
 //! What was given up goes on where it stopped: once, whoever asks for it, with what is finished left as it is.
 
-mod gate;
+pub(crate) mod gate;
 pub(crate) mod many;
 
 use std::process::Stdio;
@@ -19,7 +19,11 @@ use crate::fleet::{Fleet, Servers, Setup, numbered_article, until};
 use gate::Gate;
 
 /// A fleet whose speech goes through a gate.
-async fn gated(servers: &Arc<Servers>, name: &str, setup: Setup) -> anyhow::Result<(Fleet, Gate, Provider)> {
+pub(crate) async fn gated(
+    servers: &Arc<Servers>,
+    name: &str,
+    setup: Setup,
+) -> anyhow::Result<(Fleet, Gate, Provider)> {
     let provider = Provider::start(Settings::default()).await?;
     let gate = Gate::start(&provider.url()).await?;
     let fleet = Fleet::start(servers, name, setup.with_speech_server(&gate.url)).await?;
@@ -27,23 +31,23 @@ async fn gated(servers: &Arc<Servers>, name: &str, setup: Setup) -> anyhow::Resu
 }
 
 /// An answer that must have this status.
-async fn answered(response: reqwest::Response, status: u16) -> anyhow::Result<Value> {
+pub(crate) async fn answered(response: reqwest::Response, status: u16) -> anyhow::Result<Value> {
     let (got, path) = (response.status().as_u16(), response.url().path().to_owned());
     let answer: Value = response.json().await?;
     ensure!(got == status, "{path}: {got} {answer:#}");
     Ok(answer)
 }
 
-async fn get(fleet: &Fleet, path: &str) -> anyhow::Result<Value> {
+pub(crate) async fn get(fleet: &Fleet, path: &str) -> anyhow::Result<Value> {
     answered(fleet.get(path).await?, 200).await
 }
 
-async fn post(fleet: &Fleet, path: &str, body: &Value, status: u16) -> anyhow::Result<Value> {
+pub(crate) async fn post(fleet: &Fleet, path: &str, body: &Value, status: u16) -> anyhow::Result<Value> {
     answered(fleet.http.post(format!("{}{path}", fleet.api)).json(body).send().await?, status).await
 }
 
 /// The one open letter of a podcast.
-async fn letter_of(fleet: &Fleet, podcast: &str) -> anyhow::Result<Value> {
+pub(crate) async fn letter_of(fleet: &Fleet, podcast: &str) -> anyhow::Result<Value> {
     let list = get(fleet, &format!("/v1/dead-letters?podcast={podcast}")).await?;
     let letters = list["dead_letters"].as_array().context("letters")?;
     ensure!(letters.len() == 1, "{list:#}");
@@ -65,7 +69,7 @@ async fn audited(fleet: &Fleet, letter: &str, action: &str) -> anyhow::Result<i6
 }
 
 /// The client, as support runs it: whether it succeeded, what it printed, what it remarked.
-async fn podfleet(fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<(bool, String, String)> {
+pub(crate) async fn podfleet(fleet: &Fleet, arguments: &[&str]) -> anyhow::Result<(bool, String, String)> {
     podfleet_with(fleet, arguments, "false").await
 }
 
@@ -88,7 +92,7 @@ async fn podfleet_with(
 }
 
 /// An article under a title of its own, so that no two podcasts share a segment in the cache.
-fn article(title: &str, segments: usize) -> Value {
+pub(crate) fn article(title: &str, segments: usize) -> Value {
     let text: String = (1..=segments)
         .map(|number| format!("This is sentence {number} of {title}, and it goes on for a while.\n\n"))
         .collect();

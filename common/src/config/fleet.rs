@@ -51,6 +51,9 @@ pub struct Blobs {
     pub sweep_seconds: u64,
     /// `PODFLEET__BLOBS__WAIT_SECONDS`: how long a task waits for room on a full disk before it counts as failed. Default 60.
     pub wait_seconds: u64,
+    /// `PODFLEET__BLOBS__ERASE_SECONDS`: a blob of an erased podcast that nobody else needs goes when it was not used for this long; a task
+    /// that has found it has as long until its result is recorded. Default 300.
+    pub erase_seconds: u64,
 }
 
 /// What collectors do with blobs that no row needs.
@@ -154,6 +157,7 @@ impl Default for Blobs {
             keep_days: 7,
             sweep_seconds: 60,
             wait_seconds: 60,
+            erase_seconds: 300,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Chapters with their fan-in counters, and the segments in them.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use deadpool_postgres::Transaction;
 use futures_util::future::try_join_all;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use crate::work::{JoinChapter, MixResult, MixSegment, Pause, Place, SpeechResult};
+
+/// Silence in place of a segment that is left out: 600 ms at 24 kHz.
+const GAP_SAMPLES: u64 = 14_400;
 
 /// A chapter of a locked podcast. What a transaction changes is changed here and written by [`save`].
 #[derive(Clone, Debug)]
@@ -174,18 +177,21 @@ pub async fn spoken_segments(
     rows.iter()
         .map(|row| {
             let segment: i32 = row.try_get(0)?;
-            let speech = row
-                .try_get::<_, Option<Json<SpeechResult>>>(4)?
-                .with_context(|| format!("segment {segment} of a full chapter has no speech"))?
-                .0;
+            let place = Place::parse(row.try_get(5)?).unwrap_or_default();
+            let speech = row.try_get::<_, Option<Json<SpeechResult>>>(4)?.map(|json| json.0);
+            let (audio, samples) = match speech {
+                _ if place == Place::Gap => (String::new(), GAP_SAMPLES),
+                Some(speech) => (speech.audio, speech.samples),
+                None => bail!("segment {segment} of a full chapter has no speech"),
+            };
             Ok(MixSegment {
                 segment: u32::try_from(segment)?,
                 speaker: row.try_get(1)?,
                 text: row.try_get(2)?,
                 pause: pause_by_name(row.try_get(3)?),
-                place: Place::parse(row.try_get(5)?).unwrap_or_default(),
-                audio: speech.audio,
-                samples: speech.samples,
+                place,
+                audio,
+                samples,
             })
         })
         .collect()

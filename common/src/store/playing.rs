@@ -21,6 +21,8 @@ pub struct Place {
     pub mix: Option<MixResult>,
     /// The segment is spoken, and followed by this silence.
     pub speech: Option<(SpeechResult, Pause)>,
+    /// The segment is left out.
+    pub gap: bool,
 }
 
 /// Where a listener of this generation is; none without such a podcast.
@@ -34,7 +36,8 @@ pub async fn place(
     let select = client
         .prepare_cached(
             "select p.state = 'running', p.event_seq, p.chapters_total, coalesce(c.written, false),
-                    coalesce(c.segments_total, 0), c.mix, t.result, s.pause
+                    coalesce(c.segments_total, 0), c.mix, t.result, s.pause,
+                    coalesce(s.place = 'gap', false)
              from podcasts p
              left join chapters c on c.podcast_id = p.id and c.generation = $3 and c.chapter = $4
              left join segments s on s.podcast_id = p.id and s.generation = $3 and s.chapter = $4 and s.segment = $5
@@ -56,6 +59,7 @@ pub async fn place(
         written: row.try_get(3)?,
         segments: row.try_get(4)?,
         mix: row.try_get::<_, Option<Json<MixResult>>>(5)?.map(|json| json.0),
+        gap: row.try_get(8)?,
         speech: speech.zip(pause).map(|(speech, pause)| (speech.0, pause_by_name(pause))),
     }))
 }

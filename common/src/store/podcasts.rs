@@ -255,6 +255,24 @@ pub async fn save(tx: &Transaction<'_>, podcasts: &[&Podcast]) -> anyhow::Result
     Ok(())
 }
 
+/// What the audit trail calls a podcast.
+pub fn subject(id: Uuid) -> String {
+    format!("podcast/{id}")
+}
+
+/// A locked podcast goes on in another lane, and with it what waits. What is on its way stays where it is; what runs alone runs alone.
+pub async fn set_lane(tx: &Transaction<'_>, id: Uuid, lane: Lane) -> anyhow::Result<u64> {
+    let update = tx.prepare_cached("update podcasts set lane = $2 where id = $1").await?;
+    tx.execute(&update, &[&id, &lane.as_str()]).await?;
+    let update = tx
+        .prepare_cached(
+            "update tasks set lane = $2 where podcast_id = $1 and state in ('ready', 'scheduled', 'held', 'dead')
+                    and lane not in ('alone', $2)",
+        )
+        .await?;
+    Ok(tx.execute(&update, &[&id, &lane.as_str()]).await?)
+}
+
 /// Podcasts whose deadline has passed while they were running.
 pub async fn overdue(tx: &Transaction<'_>, limit: i64) -> anyhow::Result<Vec<Uuid>> {
     let select = tx

@@ -7,8 +7,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
+use super::pauses::{HELD_FROM, Pause};
 use super::podcasts::Failure;
-use crate::work::{Episode, Price};
+use crate::request::ChosenEngines;
+use crate::topology::Lane;
+use crate::work::{Episode, Kind, Price};
 
 /// A podcast as its owner sees it.
 #[derive(Clone, Debug, Serialize)]
@@ -37,8 +40,24 @@ pub struct Summary {
     /// Seconds until it is likely to be finished, from its own pace so far; absent while there is nothing to go by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate_seconds: Option<f64>,
+    /// What holds it back until somebody resumes it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paused_by: Vec<Uuid>,
     #[serde(skip)]
     pub episode: Option<Episode>,
+    #[serde(skip)]
+    pub engines: ChosenEngines,
+}
+
+impl Summary {
+    /// Names the pauses that hold it back.
+    pub fn note_pauses(&mut self, tenant: &str, pauses: &[Pause]) {
+        let lane = Lane::parse(&self.priority).unwrap_or_default();
+        if self.state == "running" {
+            let meets = pauses.iter().filter(|pause| pause.scope.meets(tenant, lane, &self.engines));
+            self.paused_by = meets.map(|pause| pause.id).collect();
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -67,7 +86,7 @@ impl Progress {
     }
 }
 
-const COLUMNS: &str = "id, state, title, brief ->> 'language' as language, lane, generation, created_at, finished_at, deadline, event_seq,
+const COLUMNS: &str = "id, state, engines, title, brief ->> 'language' as language, lane, generation, created_at, finished_at, deadline, event_seq,
      chapters_total, chapters_written, chapters_mixed, segments_total, segments_done, episode, failure,
      saved_calls, saved_micros, (extract(epoch from first_audio_at - created_at) * 1000)::bigint as first_audio_ms,
      extract(epoch from now() - created_at)::float8 as age";
@@ -117,9 +136,11 @@ pub struct Trouble {
 pub async fn troubles(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result<Vec<Trouble>> {
     let select = client
         .prepare_cached(
-            "select id, kind, chapter, segment, state, attempt, last_class, last_error, run_at from tasks
+            &format!("select id, kind, chapter, segment, case when held then 'paused' else state end, attempt, last_class, last_error,
+                    case when held then null else run_at end
+             from (select *, coalesce(run_at >= {HELD_FROM}, false) as held from tasks) as tasks
              where podcast_id = $2 and tenant = $1 and state not in ('done', 'cancelled') and last_class not in ('success', 'returned')
-             order by state = 'dead' desc, run_at, id limit 20",
+             order by state = 'dead' desc, run_at, id limit 20"),
         )
         .await?;
     let rows = client.query(&select, &[&tenant, &id]).await?;
@@ -138,6 +159,121 @@ pub async fn troubles(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result
             })
         })
         .collect()
+}
+
+/// What a podcast says, as far as it is written.
+#[derive(Clone, Debug, Serialize)]
+pub struct Script {
+    pub id: Uuid,
+    pub generation: i32,
+    pub chapters: Vec<ScriptChapter>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ScriptChapter {
+    /// From 0.
+    pub chapter: i32,
+    pub title: String,
+    pub segments: Vec<ScriptSegment>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ScriptSegment {
+    /// From 0, in its chapter.
+    pub segment: i32,
+    pub speaker: String,
+    pub text: String,
+    /// `body`, `opening`, `transition`, `closing`; `gap`: it could not be spoken and is left out.
+    pub place: String,
+    pub spoken: bool,
+}
+
+pub async fn script(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result<Option<Script>> {
+    let select =
+        client.prepare_cached("select generation from podcasts where tenant = $1 and id = $2").await?;
+    let Some(row) = client.query_opt(&select, &[&tenant, &id]).await? else { return Ok(None) };
+    let generation: i32 = row.try_get(0)?;
+    let select = client
+        .prepare_cached(
+            "select c.chapter, c.title, s.segment, s.speaker, s.text, s.place,
+                    exists (select from tasks t where t.podcast_id = $1 and t.generation = $2 and t.kind = 'tts'
+                                   and t.chapter = s.chapter and t.segment = s.segment and t.state = 'done')
+             from chapters c left join segments s on s.podcast_id = $1 and s.generation = $2 and s.chapter = c.chapter
+             where c.podcast_id = $1 and c.generation = $2 order by c.chapter, s.segment",
+        )
+        .await?;
+    let mut chapters: Vec<ScriptChapter> = Vec::new();
+    for row in client.query(&select, &[&id, &generation]).await? {
+        let chapter: i32 = row.try_get(0)?;
+        if chapters.last().is_none_or(|last| last.chapter != chapter) {
+            chapters.push(ScriptChapter { chapter, title: row.try_get(1)?, segments: Vec::new() });
+        }
+        if let (Some(last), Some(segment)) = (chapters.last_mut(), row.try_get::<_, Option<i32>>(2)?) {
+            last.segments.push(ScriptSegment {
+                segment,
+                speaker: row.try_get(3)?,
+                text: row.try_get(4)?,
+                place: row.try_get(5)?,
+                spoken: row.try_get(6)?,
+            });
+        }
+    }
+    Ok(Some(Script { id, generation, chapters }))
+}
+
+/// Where a podcast of which nothing is under way stands in its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Queued {
+    pub kind: &'static str,
+    pub lane: &'static str,
+    /// 1 is next. Beyond [`MOST_COUNTED`] tasks nobody counts: then it stands at this place or behind it.
+    pub place: i64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub or_behind: bool,
+}
+
+/// Tasks before a podcast's own that are counted.
+pub const MOST_COUNTED: i64 = 10_000;
+
+/// `None`: something of it is under way, or nothing of it waits for its turn.
+pub async fn queued(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result<Option<Queued>> {
+    let select = client
+        .prepare_cached(
+            "select kind, lane, rank from tasks where podcast_id = $2 and tenant = $1 and state = 'ready'
+                    and not exists (select from tasks d where d.podcast_id = $2 and d.state = 'dispatched')
+             order by rank limit 1",
+        )
+        .await?;
+    let Some(row) = client.query_opt(&select, &[&tenant, &id]).await? else { return Ok(None) };
+    let (kind, lane): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+    let (Some(kind), Some(lane)) = (Kind::parse(kind), Lane::parse(lane)) else { return Ok(None) };
+    place(client, kind, lane, row.try_get(2)?).await.map(Some)
+}
+
+/// The ranks of podcasts that wait for their first turn in a lane, ascending, as far as they are counted.
+pub async fn line(client: &Client, lane: Lane) -> anyhow::Result<Vec<i64>> {
+    let select = client
+        .prepare_cached(
+            "select rank from tasks where state = 'ready' and kind = 'outline' and lane = $1 order by rank limit $2",
+        )
+        .await?;
+    let rows = client.query(&select, &[&lane.as_str(), &MOST_COUNTED]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The place of a rank in a lane.
+pub async fn place(client: &Client, kind: Kind, lane: Lane, rank: i64) -> anyhow::Result<Queued> {
+    let select = client
+        .prepare_cached(
+            "select count(distinct podcast_id), count(*) from (
+                 select podcast_id from tasks where state = 'ready' and kind = $1 and lane = $2 and rank < $3
+                 order by rank limit $4) before",
+        )
+        .await?;
+    let row = client.query_one(&select, &[&kind.as_str(), &lane.as_str(), &rank, &MOST_COUNTED]).await?;
+    let (podcasts, tasks): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let or_behind = tasks >= MOST_COUNTED;
+    Ok(Queued { kind: kind.as_str(), lane: lane.as_str(), place: podcasts + 1, or_behind })
 }
 
 fn read(row: &Row) -> anyhow::Result<Summary> {
@@ -168,6 +304,8 @@ fn read(row: &Row) -> anyhow::Result<Summary> {
         saved: Price { calls: row.try_get("saved_calls")?, micros: row.try_get("saved_micros")? },
         failure: row.try_get::<_, Option<Json<Failure>>>("failure")?.map(|json| json.0),
         estimate_seconds: running.then(|| estimate_seconds(progress, row.get("age"))).flatten(),
+        paused_by: Vec::new(),
+        engines: row.try_get::<_, Json<ChosenEngines>>("engines")?.0,
         episode,
         state,
     })

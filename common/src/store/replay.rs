@@ -6,6 +6,7 @@ pub mod bulk;
 pub mod difference;
 pub mod edit;
 pub mod estimate;
+mod gaps;
 pub mod revive;
 mod rows;
 pub mod steps;
@@ -31,6 +32,7 @@ use revive::{About, Revival, revive};
 use rows::{Stub, TaskOfPodcast};
 
 pub use rows::release_stranded;
+pub(super) use rows::{set_text, time_allowed};
 
 /// The wish to replay a letter.
 #[derive(Clone, Copy, Debug)]
@@ -108,14 +110,7 @@ pub async fn resume(
         let settled = settling::settled(tx, order.decision.tenant, order.letter).await?;
         return Ok(settled.map_or(Answer::Unknown, Answer::Settled));
     }
-    let also_replayed = settling::settle_others(tx, podcast.id, &order.decision).await?;
-    let deadline_extended_to = extend_deadline(tx, &mut podcast, &stub, now).await?;
-    let revival = revival(tx, &podcast, &rows, deadline_extended_to.is_some()).await?;
-    let tasks = write(tx, config, &mut podcast, &revival).await?;
-    let hint = tell(tx, &mut podcast, deadline_extended_to).await?;
-    let mut after = summary(&podcast);
-    after["tasks"] = json!(tasks);
-    after["also_replayed"] = json!(also_replayed);
+    let (resumed, mut after) = go_on(tx, config, podcast, &rows, &order.decision, &stub.class, now).await?;
     // What was written stays out of the trail; the difference itself is with the letter, and is shown to those who may see it.
     let paths = difference.map(|list| list.into_iter().map(|change| change.path).collect::<Vec<_>>());
     after["edited"] = json!(paths);
@@ -123,10 +118,84 @@ pub async fn resume(
     if let Some(replay) = order.decision.replay {
         bulk::mark_replayed(tx, replay, order.letter).await?;
     }
+    Ok(Answer::Resumed(Box::new(resumed)))
+}
+
+/// Segments of a podcast that it is to be finished without, by chapter and segment, both from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Without<'a> {
+    Nothing,
+    /// All that were given up.
+    AllGivenUp,
+    These(&'a [(i32, i32)]),
+}
+
+/// Resumes a failed podcast with everything that was given up in it, as one act; or without some segments that were. The caller
+/// commits when the answer is [`Answer::Resumed`], and only then.
+pub async fn resume_podcast(
+    tx: &Transaction<'_>,
+    config: &Config,
+    decision: &Decision<'_>,
+    podcast: Uuid,
+    without: Without<'_>,
+    now: Timestamp,
+) -> anyhow::Result<Answer> {
+    let Some(podcast) = podcasts::lock_of(tx, decision.tenant, podcast).await? else {
+        return Ok(Answer::Unknown);
+    };
+    if podcast.state != PodcastState::Failed {
+        let reason = format!("it is {}", podcast.state.as_str());
+        return Ok(impossible(reason, "Only a podcast that has failed can be replayed"));
+    }
+    let before = summary(&podcast);
+    let mut rows = rows::tasks(tx, &podcast).await?;
+    let gaps = match gaps::find(without, &rows) {
+        Ok(gaps) => gaps,
+        Err(why) => return Ok(Answer::Impossible(why)),
+    };
+    if let Some(why) = gaps::leave_out(tx, &podcast, &mut rows, &gaps).await? {
+        return Ok(Answer::Impossible(why));
+    }
+    let class = podcast.failure.as_ref().map_or(Class::Transient, |failure| failure.class);
+    let (resumed, mut after) = go_on(tx, config, podcast, &rows, decision, class.as_str(), now).await?;
+    if !gaps.is_empty() {
+        after["left_out"] = json!(gaps);
+    }
+    let entry = NewAudit {
+        tenant: decision.tenant,
+        principal: decision.principal,
+        action: if gaps.is_empty() { "podcast.replay" } else { "podcast.finish_without" },
+        subject: podcasts::subject(resumed.podcast),
+        reason: Some(decision.reason),
+        before: Some(before),
+        after: Some(after),
+    };
+    audit::insert(tx, &entry).await?;
+    Ok(Answer::Resumed(Box::new(resumed)))
+}
+
+/// A locked podcast runs again, and its open letters are settled. Returns what the audit trail keeps of it, too.
+async fn go_on(
+    tx: &Transaction<'_>,
+    config: &Config,
+    mut podcast: Podcast,
+    rows: &[TaskOfPodcast],
+    decision: &Decision<'_>,
+    class: &str,
+    now: Timestamp,
+) -> anyhow::Result<(Resumed, Value)> {
+    let also_replayed = settling::settle_others(tx, podcast.id, decision).await?;
+    let deadline_extended_to = extend_deadline(tx, &mut podcast, class, now).await?;
+    let revival = revival(tx, &podcast, rows, deadline_extended_to.is_some()).await?;
+    let tasks = write(tx, config, &mut podcast, &revival).await?;
+    let hint = tell(tx, &mut podcast, deadline_extended_to).await?;
+    let mut after = summary(&podcast);
+    after["tasks"] = json!(tasks);
+    after["also_replayed"] = json!(also_replayed);
     let Podcast { id: podcast, segments_done, segments_total, .. } = podcast;
     let resumed =
         Resumed { podcast, tasks, segments_done, segments_total, deadline_extended_to, also_replayed, hint };
-    Ok(Answer::Resumed(Box::new(resumed)))
+    Ok((resumed, after))
 }
 
 /// The letter's podcast under its lock, if the letter is open and the podcast can go on.
@@ -202,11 +271,11 @@ fn summary(podcast: &Podcast) -> Value {
 async fn extend_deadline(
     tx: &Transaction<'_>,
     podcast: &mut Podcast,
-    stub: &Stub,
+    class: &str,
     now: Timestamp,
 ) -> anyhow::Result<Option<Timestamp>> {
     let allowed = rows::time_allowed(tx, podcast.id).await?;
-    let Some(deadline) = new_deadline(podcast.deadline, &stub.class, allowed, now) else { return Ok(None) };
+    let Some(deadline) = new_deadline(podcast.deadline, class, allowed, now) else { return Ok(None) };
     podcast.deadline = deadline;
     rows::set_deadline(tx, podcast).await?;
     Ok(Some(deadline))
@@ -228,7 +297,8 @@ async fn revival(
     let about = About {
         lane: podcast.lane,
         mixes_chapters: podcast.engines.mixes_chapters(),
-        has_episode: podcast.episode.is_some(),
+        // Of a later generation that failed, the episode is the one before.
+        has_episode: podcast.episode.is_some() && podcast.generation == 1,
         deadline_extended,
     };
     let stored = rows::chapters(tx, podcast).await?;

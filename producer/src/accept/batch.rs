@@ -149,14 +149,15 @@ pub(super) async fn transaction(
             stored.answers.push(existing(&tx, one).await?);
             continue;
         }
-        stored.answers.push(Ok(Receipt { podcast: one.id, replayed: false }));
         let mut task = first_task(one, ranks.get(&one.id).copied().unwrap_or_default());
-        if env.link.take(task.lane, Instant::now()) {
+        if !env.link.holds(&task) && env.link.take(task.lane, Instant::now()) {
             let seq = ledger.reserve(1);
             reserved.push(seq);
             task.start = Start::Dispatched { seq };
             stored.outgoing.push(Outgoing::first_attempt(&task, seq, one.expected_ms));
         }
+        let waits = (task.start == Start::Ready).then_some((task.lane, task.rank));
+        stored.answers.push(Ok(Receipt { podcast: one.id, replayed: false, waits }));
         new_tasks.push(task);
         new_events.push(first_event(one));
     }
@@ -215,7 +216,7 @@ async fn existing(tx: &Transaction<'_>, one: &Prepared) -> anyhow::Result<Answer
         .await?
         .context("the podcast of an idempotency key vanished")?;
     Ok(if hash == one.accepted.hash {
-        Ok(Receipt { podcast, replayed: true })
+        Ok(Receipt { podcast, replayed: true, waits: None })
     } else {
         Err(Refusal::Conflict { podcast })
     })

@@ -28,6 +28,10 @@ pub(super) struct WebhookId(pub(super) Uuid);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeyId(pub(super) Uuid);
 
+/// The pause that a path names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PauseId(pub(super) Uuid);
+
 impl<S: Send + Sync> FromRequestParts<S> for PodcastId {
     type Rejection = Problem;
 
@@ -70,6 +74,15 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyId {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<KeyId, Problem> {
         let remedy = "Use an `id` that GET /v1/keys lists, a UUID";
         id_in_path(parts, state, "it is not the id of a key", remedy).await.map(KeyId)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PauseId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PauseId, Problem> {
+        let remedy = "Use an `id` that GET /v1/pauses lists, a UUID";
+        id_in_path(parts, state, "it is not the id of a pause", remedy).await.map(PauseId)
     }
 }
 

@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use common::store::dead_letters::reading as letters;
+use common::store::pauses;
 use common::store::podcasts::State as PodcastState;
-use common::store::reading::{self, Filter, Summary, Trouble};
+use common::store::reading::{self, Filter, Queued, Summary, Trouble};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -50,6 +51,9 @@ pub(super) struct Shown {
     links: Links,
     #[serde(skip_serializing_if = "Option::is_none")]
     episode: Option<EpisodeLinks>,
+    /// Its place among those that wait for their turn, while nothing of it is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued: Option<Queued>,
     /// What is being tried again, or has been given up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     troubles: Vec<Trouble>,
@@ -81,11 +85,16 @@ pub(super) async fn show(
     caller: Caller,
     PodcastId(id): PodcastId,
 ) -> Result<Json<Shown>, Problem> {
-    let (summary, troubles, dead_letters) = app
+    let (summary, queued, troubles, dead_letters) = app
         .read(async |client| {
-            let summary = reading::podcast(client, &caller.tenant, id).await?;
+            let mut summary = reading::podcast(client, &caller.tenant, id).await?;
+            let mut queued = None;
+            if let Some(podcast) = summary.as_mut().filter(|podcast| podcast.state == "running") {
+                podcast.note_pauses(&caller.tenant, &pauses::list(client, Some(&caller.tenant)).await?);
+                queued = reading::queued(client, &caller.tenant, id).await?;
+            }
             let troubles = reading::troubles(client, &caller.tenant, id).await?;
-            Ok((summary, troubles, letters::open_of_podcast(client, &caller.tenant, id).await?))
+            Ok((summary, queued, troubles, letters::open_of_podcast(client, &caller.tenant, id).await?))
         })
         .await?;
     let summary = summary.ok_or_else(|| unknown(id))?;
@@ -103,7 +112,7 @@ pub(super) async fn show(
         transcript_txt: format!("{this}/transcript.txt"),
         chapters: format!("{this}/chapters.json"),
     });
-    Ok(Json(Shown { summary, links: Links::of(id), episode, troubles, dead_letters }))
+    Ok(Json(Shown { summary, links: Links::of(id), episode, queued, troubles, dead_letters }))
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -139,7 +148,16 @@ pub(super) async fn list(
     let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
     // One more than asked for tells whether there is another page.
     let query = Filter { limit: filter.limit + 1, ..filter };
-    let mut found = app.read(async |client| reading::podcasts(client, &caller.tenant, &query).await).await?;
+    let mut found = app
+        .read(async |client| {
+            let mut found = reading::podcasts(client, &caller.tenant, &query).await?;
+            if found.iter().any(|podcast| podcast.state == "running") {
+                let pauses = pauses::list(client, Some(&caller.tenant)).await?;
+                found.iter_mut().for_each(|podcast| podcast.note_pauses(&caller.tenant, &pauses));
+            }
+            Ok(found)
+        })
+        .await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|last| cursor(last.id));

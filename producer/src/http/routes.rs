@@ -9,7 +9,9 @@ use common::access::Role;
 
 use super::dead_letters::{self, settle};
 use super::door::{self, Access};
-use super::{App, episode, health, keys, limits, podcasts, replays, submit, watch, webhooks};
+use super::{
+    App, acts, episode, erase, health, keys, limits, pauses, podcasts, replays, submit, watch, webhooks,
+};
 
 /// A route: its method, its path, who may use it, and what answers.
 pub struct Route {
@@ -32,6 +34,12 @@ pub const ROUTES: &[Route] = &[
     write("/v1/podcasts", SUBMIT, || post(submit::submit)),
     read("/v1/podcasts/{id}", VIEWER, || get(podcasts::show)),
     remove("/v1/podcasts/{id}", SUBMIT, || delete(podcasts::cancel)),
+    write("/v1/podcasts/{id}/replay", SUPPORT, || post(acts::replay)),
+    read("/v1/podcasts/{id}/script", VIEWER, || get(acts::script)),
+    write("/v1/podcasts/{id}/finish-without", SUPPORT, || post(acts::finish_without)),
+    write("/v1/podcasts/{id}/erase", SUPPORT, || post(erase::erase)),
+    write("/v1/podcasts/{id}/revise", SUBMIT, || post(acts::revise)),
+    write("/v1/podcasts/{id}/priority", SUBMIT, || post(acts::prioritise)),
     read("/v1/podcasts/{id}/events", VIEWER, || get(watch::events)),
     read("/v1/podcasts/{id}/ws", VIEWER, || get(watch::websocket)),
     read("/v1/podcasts/{id}/audio", VIEWER, || get(episode::audio)),
@@ -56,6 +64,10 @@ pub const ROUTES: &[Route] = &[
     remove("/v1/replays/{id}", SUPPORT, || delete(replays::cancel)),
     write("/v1/replays/{id}/cancel", SUPPORT, || post(replays::cancel)),
     read("/v1/limits", VIEWER, || get(limits::show)),
+    read("/v1/erasures", VIEWER, || get(erase::list)),
+    read("/v1/pauses", VIEWER, || get(pauses::list)),
+    write("/v1/pauses", SUPPORT, || post(pauses::pause)),
+    write("/v1/pauses/{id}/resume", SUPPORT, || post(pauses::resume)),
     read("/v1/keys", ADMIN, || get(keys::list)),
     write("/v1/keys", ADMIN, || post(keys::create)),
     remove("/v1/keys/{id}", ADMIN, || delete(keys::revoke)),

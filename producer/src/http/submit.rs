@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use common::request::{self, Fault, MAX_BODY_BYTES};
-use common::store::reading;
+use common::store::reading::{self, Queued};
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -36,6 +36,9 @@ struct Receipt {
     links: Links,
     /// The podcast was there before this request.
     replayed: bool,
+    /// Its place among those that wait for their turn; absent when it begins at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued: Option<Queued>,
 }
 
 pub(super) async fn submit(
@@ -91,7 +94,11 @@ async fn accept(
         None
     };
     let state = state.unwrap_or_else(|| "running".into());
-    Ok(Receipt { id, state, links: Links::of(id), replayed: receipt.replayed })
+    let queued = match receipt.waits {
+        Some((lane, rank)) => app.env.line.place(&app.env.store, lane, rank).await,
+        None => None,
+    };
+    Ok(Receipt { id, state, links: Links::of(id), replayed: receipt.replayed, queued })
 }
 
 pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {

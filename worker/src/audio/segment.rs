@@ -1,7 +1,7 @@
 //! From an engine's recording to a segment: trimmed, levelled, faded and checked against its text.
 
 use std::f64::consts::PI;
-use std::io::Cursor;
+use std::io::{self, Cursor};
 
 use common::config::Audio;
 
@@ -165,25 +165,33 @@ fn listen(samples: &[f32]) -> Result<Meter, Rejected> {
     Ok(meter)
 }
 
-fn finish(samples: Vec<f32>) -> Result<Prepared, Rejected> {
-    let mut meter = listen(&samples)?;
-    let unwritable = |error: hound::Error| Rejected::Damaged(error.to_string());
+/// What stands in place of a segment that is left out.
+pub fn silence(samples: u64) -> io::Result<Vec<u8>> {
+    wav(samples as usize, std::iter::repeat_n(0, samples as usize)).map_err(io::Error::other)
+}
+
+fn wav(count: usize, samples: impl Iterator<Item = i16>) -> hound::Result<Vec<u8>> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: SAMPLE_RATE,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
-    let mut wav = Cursor::new(Vec::with_capacity(44 + samples.len() * 2));
-    let mut writer = hound::WavWriter::new(&mut wav, spec).map_err(unwritable)?;
-    let mut block = writer.get_i16_writer(samples.len() as u32);
-    for sample in &samples {
-        block.write_sample((sample * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16);
-    }
-    block.flush().map_err(unwritable)?;
-    writer.finalize().map_err(unwritable)?;
+    let mut wav = Cursor::new(Vec::with_capacity(44 + count * 2));
+    let mut writer = hound::WavWriter::new(&mut wav, spec)?;
+    let mut block = writer.get_i16_writer(count as u32);
+    samples.for_each(|sample| block.write_sample(sample));
+    block.flush()?;
+    writer.finalize()?;
+    Ok(wav.into_inner())
+}
+
+fn finish(samples: Vec<f32>) -> Result<Prepared, Rejected> {
+    let mut meter = listen(&samples)?;
+    let unwritable = |error: hound::Error| Rejected::Damaged(error.to_string());
+    let in_16_bits = |sample: &f32| (sample * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16;
     Ok(Prepared {
-        wav: wav.into_inner(),
+        wav: wav(samples.len(), samples.iter().map(in_16_bits)).map_err(unwritable)?,
         samples: samples.len() as u64,
         lufs: meter.lufs(),
         true_peak_dbtp: meter.true_peak_dbtp(),

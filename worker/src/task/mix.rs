@@ -1,16 +1,17 @@
 //! `mix`: the segments of a chapter become MP3 frames and cues.
 
-use std::io::{BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 
 use common::blobs::{self, Blobs};
 use common::config::Audio;
 use common::wire::Ticket;
-use common::work::{MixInput, MixResult};
+use common::work::{MixInput, MixResult, Place};
 use tempfile::NamedTempFile;
 
 use super::{Done, input, result_hash};
 use crate::Env;
 use crate::audio::chapter::{self, MixError, Mixed, Segment};
+use crate::audio::segment;
 use crate::failure::Failure;
 
 pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
@@ -56,7 +57,13 @@ fn mix(
         .iter()
         .map(|segment| Segment { samples: segment.samples, pause_ms: settings.pauses.after(segment.pause) })
         .collect();
-    let open = |index: usize| Ok(BufReader::new(blobs.open_file(&input.segments[index].audio)?));
+    let open = |index: usize| -> io::Result<Box<dyn Read>> {
+        let segment = &input.segments[index];
+        Ok(match segment.place {
+            Place::Gap => Box::new(io::Cursor::new(segment::silence(segment.samples)?)),
+            _ => Box::new(BufReader::new(blobs.open_file(&segment.audio)?)),
+        })
+    };
     let mixed =
         chapter::mix(&segments, settings, open, file.as_file_mut()).map_err(|error| failure(input, error))?;
     file.flush().map_err(anyhow::Error::from)?;

@@ -12,8 +12,8 @@ use axum::routing::post;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub(super) struct Gate {
-    pub(super) url: String,
+pub(crate) struct Gate {
+    pub(crate) url: String,
     rules: Arc<Rules>,
     serving: JoinHandle<()>,
 }
@@ -26,7 +26,7 @@ struct Rules {
 
 impl Gate {
     /// Before the server at `upstream`; lets everything through.
-    pub(super) async fn start(upstream: &str) -> anyhow::Result<Gate> {
+    pub(crate) async fn start(upstream: &str) -> anyhow::Result<Gate> {
         let rules = Arc::new(Rules {
             upstream: upstream.to_owned(),
             http: reqwest::Client::builder().no_proxy().build()?,
@@ -42,13 +42,13 @@ impl Gate {
     }
 
     /// From now on, texts with these words are answered with this status. 400 is for good, 503 may pass.
-    pub(super) fn refuse(&self, words: &str, status: u16) {
+    pub(crate) fn refuse(&self, words: &str, status: u16) {
         let status = StatusCode::from_u16(status).expect("a status");
         *self.rules.refused() = Some((words.to_owned(), status));
     }
 
     /// From now on, everything passes.
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         *self.rules.refused() = None;
     }
 }

@@ -146,7 +146,7 @@ pub(super) async fn save_counters(
 }
 
 /// How long the podcast was given when it was asked for.
-pub(super) async fn time_allowed(tx: &Transaction<'_>, podcast: Uuid) -> anyhow::Result<Duration> {
+pub(in crate::store) async fn time_allowed(tx: &Transaction<'_>, podcast: Uuid) -> anyhow::Result<Duration> {
     let select = tx
         .prepare_cached("select (request ->> 'deadline_seconds')::bigint from podcasts where id = $1")
         .await?;
@@ -188,7 +188,7 @@ pub(super) async fn set_brief(tx: &Transaction<'_>, podcast: Uuid, brief: &Brief
 }
 
 /// What a segment says, for the transcript.
-pub(super) async fn set_text(
+pub(in crate::store) async fn set_text(
     tx: &Transaction<'_>,
     podcast: &Podcast,
     chapter: i32,
@@ -202,6 +202,52 @@ pub(super) async fn set_text(
         .await?;
     tx.execute(&update, &[&podcast.id, &podcast.generation, &chapter, &segment, &text]).await?;
     Ok(())
+}
+
+/// Locked tasks are done, though nothing came of them.
+pub(super) async fn finish_without_result(
+    tx: &Transaction<'_>,
+    podcast: Uuid,
+    ids: &[Uuid],
+) -> anyhow::Result<()> {
+    let update = tx
+        .prepare_cached(
+            "update tasks set state = 'done', result = null, run_at = null where podcast_id = $1 and id = any($2)",
+        )
+        .await?;
+    tx.execute(&update, &[&podcast, &ids]).await?;
+    Ok(())
+}
+
+/// Segments that are left out.
+pub(super) async fn mark_gaps(
+    tx: &Transaction<'_>,
+    podcast: &Podcast,
+    gaps: &[(i32, i32)],
+) -> anyhow::Result<()> {
+    let update = tx
+        .prepare_cached(
+            "update segments set place = 'gap' where podcast_id = $1 and generation = $2 and chapter = $3 and segment = $4",
+        )
+        .await?;
+    for (chapter, segment) in gaps {
+        tx.execute(&update, &[&podcast.id, &podcast.generation, chapter, segment]).await?;
+    }
+    Ok(())
+}
+
+/// A chapter, completely written, of which every segment is left out.
+pub(super) async fn silent_chapter(tx: &Transaction<'_>, podcast: &Podcast) -> anyhow::Result<Option<i32>> {
+    let select = tx
+        .prepare_cached(
+            "select c.chapter from chapters c
+             where c.podcast_id = $1 and c.generation = $2 and c.written
+                   and not exists (select from segments s where s.podcast_id = $1 and s.generation = $2
+                                          and s.chapter = c.chapter and s.place <> 'gap')
+             order by c.chapter limit 1",
+        )
+        .await?;
+    Ok(tx.query_opt(&select, &[&podcast.id, &podcast.generation]).await?.map(|row| row.get(0)))
 }
 
 /// Tasks that were put aside although their podcast runs again: a repair that had read it as failed may finish after the

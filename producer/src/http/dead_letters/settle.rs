@@ -8,7 +8,7 @@ use common::request::Fault;
 use common::store::audit::{self, NewAudit};
 use common::store::dead_letters::reading::{self, Settled};
 use common::store::dead_letters::settling::{self, Decision};
-use common::store::replay;
+use common::store::replay::{self, Resumed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -97,13 +97,7 @@ async fn settle(app: &App, wish: Wish<'_>) -> Result<Json<Answer>, Problem> {
     let replayed = one(&app.env, &app.intake, wish).await.map_err(unavailable)?;
     match replayed {
         Replayed::Resumed(resumed) => {
-            let mut detail = format!(
-                "The podcast runs again: {} tasks; {} of {} segments are spoken already and stay",
-                resumed.tasks, resumed.segments_done, resumed.segments_total
-            );
-            if let Some(deadline) = resumed.deadline_extended_to {
-                detail.push_str(&format!(". Its time was over; it has until {deadline} now"));
-            }
+            let detail = detail(&resumed);
             Ok(Json(Answer {
                 id: wish.letter,
                 state: "replayed",
@@ -132,6 +126,18 @@ async fn settle(app: &App, wish: Wish<'_>) -> Result<Json<Answer>, Problem> {
         }
         Replayed::Faulty(faults) => Err(Problem::faulty(StatusCode::UNPROCESSABLE_ENTITY, faults)),
     }
+}
+
+/// What a replay came to.
+pub(in crate::http) fn detail(resumed: &Resumed) -> String {
+    let mut detail = format!(
+        "The podcast runs again: {} tasks; {} of {} segments are spoken already and stay",
+        resumed.tasks, resumed.segments_done, resumed.segments_total
+    );
+    if let Some(deadline) = resumed.deadline_extended_to {
+        detail.push_str(&format!(". Its time was over; it has until {deadline} now"));
+    }
+    detail
 }
 
 fn unavailable(error: anyhow::Error) -> Problem {

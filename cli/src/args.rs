@@ -2,6 +2,7 @@
 
 pub(crate) mod acts;
 pub(crate) mod dead;
+pub(crate) mod doctor;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod loadtest;
@@ -42,7 +43,11 @@ pub(crate) enum Command {
     /// Run a collector: commits results, dispatches tasks, mixes
     Collector(Role),
     /// Bring the database's schema up to date
-    Migrate,
+    Migrate(Migrate),
+    /// Try out what this broker, database, cache, blob store and engines really do, and say what that means; leaves nothing behind
+    Doctor(doctor::Doctor),
+    /// Print what a shell needs to complete commands, for example: source <(podfleet completions bash)
+    Completions(Completions),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -55,7 +60,7 @@ pub(crate) enum Command {
     /// Follow a podcast to its end
     Watch(One),
     /// Cancel a podcast
-    Cancel(One),
+    Cancel(Cancel),
     /// Let a podcast that failed go on: everything that was given up in it
     Replay(acts::Replay),
     /// Finish a podcast that failed without what could not be spoken; its transcript says what is missing
@@ -101,6 +106,19 @@ pub(crate) enum ConfigCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// Print JSON on standard output; errors are JSON on standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// What every role takes.
@@ -241,6 +259,17 @@ pub(crate) struct One {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[arg(value_name = "ID", value_parser = id)]
+    pub(crate) id: Uuid,
+    /// Only tell what would be cancelled
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Download {
     #[command(flatten)]
     pub(crate) server: Server,
@@ -265,7 +294,7 @@ impl Command {
             | Command::List(List { server, .. })
             | Command::Show(One { server, .. })
             | Command::Watch(One { server, .. })
-            | Command::Cancel(One { server, .. })
+            | Command::Cancel(Cancel { server, .. })
             | Command::Download(Download { server, .. }) => server.json,
             Command::Replay(acts::Replay { server, .. })
             | Command::FinishWithout(acts::FinishWithout { server, .. })
@@ -281,6 +310,8 @@ impl Command {
             Command::Limits(limits) => limits.json(),
             Command::Webhooks(webhooks) => webhooks.server().json,
             Command::Demo(demo) => demo.json,
+            Command::Migrate(migrate) => migrate.json,
+            Command::Doctor(doctor) => doctor.json,
             Command::Config(ConfigCommand::Check { json }) => *json,
             Command::Loadtest(loadtest) => loadtest.wants_json(),
             _ => false,

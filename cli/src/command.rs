@@ -2,6 +2,7 @@
 
 pub(crate) mod acts;
 pub(crate) mod cancel;
+pub(crate) mod completions;
 pub(crate) mod dead;
 pub(crate) mod download;
 pub(crate) mod keys;

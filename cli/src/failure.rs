@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use common::config::Problems;
 use common::request::Fault;
 
 /// Failures that mean more than "it did not work". Everything else ends with exit code 1.
@@ -14,6 +15,9 @@ pub(crate) enum Failure {
     /// Wrong usage or configuration.
     #[error("{0}")]
     Usage(String),
+    /// What is wrong with the configuration, all of it.
+    #[error("the configuration is wrong{}", list(.0))]
+    Configuration(Vec<Fault>),
     /// A program that has to be on this machine is not.
     #[error("{0}")]
     MissingProgram(String),
@@ -52,18 +56,23 @@ impl std::fmt::Display for Problem {
             Some(text) if self.errors.is_empty() => text,
             _ => "the server refused the request",
         };
-        write!(f, "{text} ({})", self.status)?;
-        for fault in &self.errors {
-            write!(f, "\n  {}: {}\n    {}", fault.field, fault.reason, fault.remedy)?;
-        }
-        Ok(())
+        write!(f, "{text} ({}){}", self.status, list(&self.errors))
     }
+}
+
+/// Each fault on lines of its own.
+fn list(faults: &[Fault]) -> String {
+    faults
+        .iter()
+        .map(|fault| format!("\n  {}: {}\n    {}", fault.field, fault.reason, fault.remedy))
+        .collect()
 }
 
 impl Failure {
     fn name(&self) -> &'static str {
         match self {
             Failure::Usage(_) => "usage",
+            Failure::Configuration(_) => "configuration",
             Failure::MissingProgram(_) => "missing_program",
             Failure::Interrupted => "interrupted",
             Failure::Unreachable(_) => "unreachable",
@@ -75,7 +84,7 @@ impl Failure {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Failure::Usage(_) => 2,
+            Failure::Usage(_) | Failure::Configuration(_) => 2,
             Failure::MissingProgram(_) => 3,
             Failure::Interrupted => 130,
             Failure::Unreachable(_) | Failure::Refused(_) | Failure::Broken(_) | Failure::Podcast { .. } => 1,
@@ -83,8 +92,11 @@ impl Failure {
     }
 }
 
-/// Wrong configuration, with all its causes in one line.
+/// Wrong configuration: each problem with its key and what to do, or all the causes in one line.
 pub(crate) fn usage(error: &anyhow::Error) -> Failure {
+    if let Some(Problems(problems)) = error.downcast_ref() {
+        return Failure::Configuration(problems.clone());
+    }
     Failure::Usage(format!("{error:#}"))
 }
 
@@ -111,6 +123,7 @@ fn to_json(error: &anyhow::Error) -> serde_json::Value {
         json!({ "code": failure.map_or("failed", Failure::name), "message": format!("{error:#}") });
     match failure {
         Some(Failure::Refused(problem)) => object["problem"] = json!(problem),
+        Some(Failure::Configuration(problems)) => object["problems"] = json!(problems),
         Some(Failure::Podcast { podcast, .. }) => object["podcast"] = podcast.clone(),
         _ => {}
     }

@@ -9,6 +9,7 @@ mod compare;
 mod demo;
 mod dev;
 mod dev_file;
+mod doctor;
 mod failure;
 mod fleet;
 mod load;
@@ -55,7 +56,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Producer(options) => roles::producer(config, options).await,
         Command::Worker(options) => roles::worker(config, options).await,
         Command::Collector(options) => roles::collector(config, options).await,
-        Command::Migrate => roles::migrate(config).await,
+        Command::Migrate(options) => roles::migrate(config, options).await,
+        Command::Doctor(options) => doctor::run(config, options).await,
+        Command::Completions(options) => command::completions::run(&options),
         Command::Config(ConfigCommand::Check { json }) => settings::check(config, json),
         Command::Loadtest(LoadtestCommand::Run(options)) => load::run(options).await,
         Command::Loadtest(LoadtestCommand::Bench(options)) => bench::run(options).await,

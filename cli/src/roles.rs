@@ -12,10 +12,12 @@ use common::{process, store, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nix::unistd::getppid;
 use producer::{LiveEncoder, NoKeys};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Producer, Role, Worker};
+use crate::args::{Migrate, Producer, Role, Worker};
 use crate::failure::{self, Failure};
+use crate::output;
 
 pub(crate) async fn producer(config: Option<&Path>, options: Producer) -> anyhow::Result<()> {
     let process = begin(config, &options.role)?;
@@ -69,10 +71,11 @@ pub(crate) async fn collector(config: Option<&Path>, options: Role) -> anyhow::R
     collector::run(process.config, process.metrics, process.shutdown).await
 }
 
-pub(crate) async fn migrate(config: Option<&Path>) -> anyhow::Result<()> {
+pub(crate) async fn migrate(config: Option<&Path>, options: Migrate) -> anyhow::Result<()> {
     let config = load(config)?;
     telemetry::start(&config.telemetry)?;
-    store::migrate(&config.database).await
+    let applied = store::migrate(&config.database).await?;
+    if options.json { output::print_json(&json!({ "applied": applied })) } else { Ok(()) }
 }
 
 /// The configuration; what is wrong with it is wrong usage.

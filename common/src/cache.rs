@@ -1,6 +1,7 @@
 //! Redis as a cache, and only that: slow, frozen or gone, it costs a task at most its budget and never a wrong result.
 
 mod claim;
+mod health;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::config;
 use crate::work::Kind;
 
 pub use self::claim::{Claim, Claimed};
+pub use self::health::{Health, health};
 
 /// After this many timeouts or errors in a row the cache is left alone for [`REST`].
 const FAILURES_BEFORE_REST: u32 = 3;

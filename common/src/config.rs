@@ -7,12 +7,13 @@ mod engines;
 mod fleet;
 mod limits;
 mod outbound;
+mod problems;
 mod rates;
 mod retries;
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 pub use audio::{Audio, Pauses};
@@ -21,6 +22,7 @@ pub use engines::{Defaults, Engines};
 pub use fleet::{Blobs, Broker, Cache, Collector, Database, Producer, Sweep, Telemetry, Worker};
 pub use limits::Limits;
 pub use outbound::Outbound;
+pub use problems::Problems;
 pub use rates::usual_rate;
 pub use retries::{Breaker, Policy, PolicyChanges};
 
@@ -75,9 +77,7 @@ impl Config {
         };
         let given = build(None)?;
         let settings = build(Some(built_in_engines(&given)?))?;
-        let mut config: Config = settings
-            .try_deserialize()
-            .context("the configuration has a key or a value that podfleet does not know")?;
+        let mut config: Config = settings.try_deserialize().map_err(|error| problems::unreadable(&error))?;
         config.engines.add_built_in();
         config.check()?;
         Ok(config)
@@ -89,28 +89,36 @@ impl Config {
     }
 
     /// Bad combinations fail at start, with what to do about them.
-    pub fn check(&self) -> anyhow::Result<()> {
-        self.audio.check()?;
-        self.engines.check(&self.defaults)?;
-        if self.collector.partitions == 0 || self.collector.partitions > 64 {
-            bail!("collector.partitions is {}; give a number from 1 to 64", self.collector.partitions);
-        }
-        if self.collector.lost_after_seconds < 10 {
-            bail!(
-                "collector.lost_after_seconds is {}; give at least 10: workers tell every 5 s what they hold",
-                self.collector.lost_after_seconds
-            );
-        }
-        if self.blobs.keep_days < 2 {
-            bail!(
-                "blobs.keep_days is {}; give at least 2: the cache refers to blobs for a day",
-                self.blobs.keep_days
-            );
-        }
-        if self.blobs.sweep_seconds == 0 {
-            bail!("blobs.sweep_seconds is 0; give at least 1, or turn the sweep off with blobs.sweep=off");
-        }
-        Ok(())
+    pub fn check(&self) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        self.audio.check(&mut problems);
+        self.engines.check(&self.defaults, &mut problems);
+        let (collector, blobs) = (&self.collector, &self.blobs);
+        problems.add_if(
+            collector.partitions == 0 || collector.partitions > 64,
+            "collector.partitions",
+            format!("is {}", collector.partitions),
+            "give a number from 1 to 64",
+        );
+        problems.add_if(
+            collector.lost_after_seconds < 10,
+            "collector.lost_after_seconds",
+            format!("is {}", collector.lost_after_seconds),
+            "give at least 10: workers tell every 5 s what they hold",
+        );
+        problems.add_if(
+            blobs.keep_days < 2,
+            "blobs.keep_days",
+            format!("is {}", blobs.keep_days),
+            "give at least 2: the cache refers to blobs for a day",
+        );
+        problems.add_if(
+            blobs.sweep_seconds == 0,
+            "blobs.sweep_seconds",
+            "is 0",
+            "give at least 1, or turn the sweep off with blobs.sweep=off",
+        );
+        problems.or(())
     }
 }
 
@@ -234,6 +242,33 @@ mod tests {
         assert!(format!("{error:#}").contains("colour"), "{error:#}");
         let error = from_env(&[("PODFLEET__ENGINES__ESPEAK__BREAKER__OPEN_MS", "40000")]).unwrap_err();
         assert!(format!("{error:#}").contains("engines.espeak.breaker"), "{error:#}");
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_key_and_what_to_do() {
+        let error = from_env(&[
+            ("PODFLEET__AUDIO__SAMPLE_RATE", "8000"),
+            ("PODFLEET__COLLECTOR__PARTITIONS", "0"),
+            ("PODFLEET__ENGINES__MINE__TYPE", "openai"),
+            ("PODFLEET__ENGINES__MINE__KINDS", "outline"),
+            ("PODFLEET__DEFAULTS__TTS", "nobody"),
+        ])
+        .unwrap_err();
+        let Some(Problems(problems)) = error.downcast_ref() else { panic!("{error:#}") };
+        let keys: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
+        assert_eq!(
+            keys,
+            [
+                "audio.sample_rate",
+                "audio.bitrate_kbps",
+                "defaults.tts",
+                "engines.mine.url",
+                "engines.mine.model",
+                "collector.partitions"
+            ]
+        );
+        assert!(problems.iter().all(|problem| !problem.reason.is_empty() && !problem.remedy.is_empty()));
+        assert!(error.to_string().starts_with("audio.sample_rate is 8000; use 24000 or 44100\n"), "{error}");
     }
 
     #[test]

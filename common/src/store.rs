@@ -11,6 +11,7 @@ pub mod erasing;
 pub mod events;
 pub mod fleet;
 pub mod generations;
+pub mod health;
 pub mod inspection;
 pub mod keys;
 pub mod pauses;
@@ -164,8 +165,8 @@ pub fn is_disk_full(error: &anyhow::Error) -> bool {
     code(error) == Some(&SqlState::DISK_FULL)
 }
 
-/// Brings the schema up to date; safe to call from several processes at once.
-pub async fn migrate(settings: &Database) -> anyhow::Result<()> {
+/// Brings the schema up to date; safe to call from several processes at once. Returns how many migrations were new to it.
+pub async fn migrate(settings: &Database) -> anyhow::Result<usize> {
     let (mut client, connection) = tokio_postgres::Config::from_str(&settings.url)
         .map_err(|_| anyhow::anyhow!("database.url is not a PostgreSQL address"))?
         .connect_timeout(Duration::from_millis(settings.timeout_ms))
@@ -180,7 +181,7 @@ pub async fn migrate(settings: &Database) -> anyhow::Result<()> {
     drop(client);
     connection.await?.context("talking to PostgreSQL")?;
     tracing::info!(applied, "the schema is up to date");
-    Ok(())
+    Ok(applied)
 }
 
 /// Returns how many migrations were new to the database.

@@ -111,6 +111,11 @@ fn build(name: &str, settings: &Engine, rate: &Arc<Rate>) -> anyhow::Result<Buil
     })
 }
 
+/// An engine by itself, for whoever tries it out.
+pub(crate) fn build_alone(name: &str, settings: &Engine) -> anyhow::Result<Built> {
+    build(name, settings, &Arc::new(Rate::new(name, settings, None)))
+}
+
 /// The engines of this worker, each with as many permits as it takes calls at a time.
 pub(crate) struct Engines(BTreeMap<String, Limited>);
 

@@ -7,6 +7,7 @@
 pub mod audio;
 mod buffer;
 pub mod engine;
+pub mod examine;
 pub mod failure;
 pub mod fuzzing;
 mod outbox;

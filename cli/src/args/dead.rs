@@ -138,6 +138,9 @@ pub(crate) struct DeadEdit {
 pub(crate) struct DeadDiscard {
     #[command(flatten)]
     pub(crate) server: Server,
+    /// Only tell what would be discarded
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[arg(value_name = "ID", value_parser = letter, required = true)]
     pub(crate) ids: Vec<Uuid>,
     /// Why; it is written down

@@ -66,6 +66,9 @@ pub(crate) struct KeysList {
 pub(crate) struct KeysRevoke {
     #[command(flatten)]
     pub(crate) server: KeysServer,
+    /// Only tell which key it is
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// As `podfleet keys list` shows it
     #[arg(value_name = "ID")]
     pub(crate) id: Uuid,

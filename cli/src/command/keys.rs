@@ -107,18 +107,21 @@ async fn create(place: &Place, options: KeysCreate) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn list(place: &Place, options: KeysList) -> anyhow::Result<()> {
+async fn listed(place: &Place, tenant: Option<&str>) -> anyhow::Result<Vec<Value>> {
     let found = match place {
         Place::Api(client) => client.get("/v1/keys").await?["keys"].take(),
         Place::Database(store) => {
-            let tenant = options.tenant.as_deref();
             json!(store.run(async |client| keys::list(client, tenant, LISTED).await).await?)
         }
     };
-    let keys: Vec<Value> = match found {
+    Ok(match found {
         Value::Array(keys) => keys,
         _ => Vec::new(),
-    };
+    })
+}
+
+async fn list(place: &Place, options: KeysList) -> anyhow::Result<()> {
+    let keys = listed(place, options.tenant.as_deref()).await?;
     let wanted = |key: &Value| options.tenant.as_deref().is_none_or(|tenant| key["tenant"] == tenant);
     let keys: Vec<Value> = keys.into_iter().filter(wanted).collect();
     if options.server.json {
@@ -147,7 +150,19 @@ fn row(key: &Value, now: Timestamp) -> Vec<String> {
 }
 
 async fn revoke(place: &Place, options: KeysRevoke) -> anyhow::Result<()> {
-    let KeysRevoke { server, id } = options;
+    let KeysRevoke { server, id, dry_run } = options;
+    if dry_run {
+        let keys = listed(place, None).await?;
+        let key = keys.into_iter().find(|key| key["id"] == id.to_string()).ok_or_else(|| unknown(id))?;
+        if server.json {
+            return print_json(&json!({ "dry_run": true, "would_revoke": key }));
+        }
+        let told = row(&key, Timestamp::now());
+        return print(format_args!(
+            "would revoke {} of {}, {}, last used {}",
+            told[2], told[1], told[3], told[6]
+        ));
+    }
     match place {
         Place::Api(client) => {
             client.delete(&format!("/v1/keys/{id}")).await?;

@@ -51,14 +51,18 @@ pub(crate) async fn make_key(
 }
 
 /// A fleet whose API opens with keys alone; its first key is made before its producer starts.
-async fn with_keys(servers: &Arc<Servers>, name: &str, setup: Setup) -> anyhow::Result<(Fleet, String)> {
+pub(crate) async fn with_keys(
+    servers: &Arc<Servers>,
+    name: &str,
+    setup: Setup,
+) -> anyhow::Result<(Fleet, String)> {
     let mut fleet = Fleet::start(servers, name, Setup { producers: 0, ..setup }).await?;
     let first = make_key(&fleet, "acme", "admin", &[]).await?;
     fleet.spawn_producer(&KEYS_ONLY).await?;
     Ok((fleet, first))
 }
 
-async fn submit(fleet: &Fleet, key: &str, body: &Value) -> anyhow::Result<String> {
+pub(crate) async fn submit(fleet: &Fleet, key: &str, body: &Value) -> anyhow::Result<String> {
     let answer =
         fleet.http.post(format!("{}/v1/podcasts", fleet.api)).bearer_auth(key).json(body).send().await?;
     ensure!(answer.status() == 202, "{}: {}", answer.status(), answer.text().await?);
@@ -70,7 +74,7 @@ async fn get(fleet: &Fleet, key: &str, path: &str) -> anyhow::Result<Value> {
     Ok(answer.error_for_status()?.json().await?)
 }
 
-async fn until_state(fleet: &Fleet, key: &str, id: &str, state: &str) -> anyhow::Result<()> {
+pub(crate) async fn until_state(fleet: &Fleet, key: &str, id: &str, state: &str) -> anyhow::Result<()> {
     until(state, async || {
         let podcast = get(fleet, key, &format!("/v1/podcasts/{id}")).await?;
         Ok((podcast["state"] == state).then_some(()))

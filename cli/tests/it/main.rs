@@ -15,6 +15,7 @@ mod claims;
 mod equal;
 mod faults;
 mod fleet;
+mod guides;
 mod limits;
 mod listening;
 mod live;
@@ -210,6 +211,10 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("ops::what_cannot_be_spoken_is_left_out", |s| Box::pin(ops::what_cannot_be_spoken_is_left_out(s))),
     ("ops::an_erased_podcast_leaves_no_trace", |s| Box::pin(ops::an_erased_podcast_leaves_no_trace(s))),
+    ("guides::every_command_of_the_guides_works", |s| Box::pin(guides::every_command_of_the_guides_works(s))),
+    ("ops::the_doctor_tells_what_is_there_and_what_is_not", |s| {
+        Box::pin(ops::the_doctor_tells_what_is_there_and_what_is_not(s))
+    }),
     ("claims::the_client_commands_work", |s| Box::pin(claims::the_client_commands_work(s))),
 ];
 

@@ -129,6 +129,11 @@ pub(crate) async fn what_is_paused_waits_and_is_not_lost(servers: &Arc<Servers>)
     fleet.until_count(&format!("{held} and podcast_id = '{other}'"), |count| count > 0).await?;
     ensure!(fleet.count(unsent).await? == 0 && provider.ledger().answered() == 0, "nothing was asked");
 
+    let (ok, out, err) = podfleet(&fleet, &["cancel", &other, "--dry-run"]).await?;
+    ensure!(
+        ok && out.contains("would cancel") && fleet.podcast(&other).await?["state"] == "running",
+        "{out} {err}"
+    );
     let id = text(&pause, "id")?;
     let (ok, out, err) = podfleet(&fleet, &["resume", id, "--reason", "it is full again"]).await?;
     ensure!(ok && out.contains("goes on"), "{out} {err}");
@@ -235,11 +240,12 @@ pub(crate) async fn another_take_makes_only_its_chapter_again(servers: &Arc<Serv
     ensure!(fleet.count(trail).await? == 0, "what was written stays out of the trail");
 
     // One that fails leaves the episode before, and a replay finishes it.
+    let audio = std::fs::read(fleet.audio(&podcast).await?)?;
     gate.refuse("sentence 2 ", 400);
     let (chapter, segment) = place_of(&fleet, &podcast, "sentence 2 ").await?;
     post(&fleet, &path, &json!({"segments": [{"chapter": chapter, "segment": segment}]}), 200).await?;
     ensure!(fleet.ended(&podcast).await?["state"] == "failed");
-    expect_every_number_once(&fleet, &podcast).await?;
+    ensure!(std::fs::read(fleet.audio(&podcast).await?)? == audio, "the episode before plays");
     gate.heal();
     post(&fleet, &format!("/v1/podcasts/{podcast}/replay"), &json!({"reason": "healed"}), 200).await?;
     let fourth = fleet.completed(&podcast).await?;
@@ -255,7 +261,10 @@ pub(crate) async fn what_cannot_be_spoken_is_left_out(servers: &Arc<Servers>) ->
     let podcast = fleet.submit(&numbered_article(2, 4)).await?;
     ensure!(fleet.ended(&podcast).await?["state"] == "failed");
     fleet.until_count("select count(*) from tasks where state = 'dispatched'", |count| count == 0).await?;
-    letter_of(&fleet, &podcast).await?;
+    let letter = letter_of(&fleet, &podcast).await?;
+    let trial = ["dead", "discard", text(&letter, "id")?, "--reason", "x", "--dry-run"];
+    let (ok, out, err) = podfleet(&fleet, &trial).await?;
+    ensure!(ok && out.contains("would be discarded"), "{out} {err}");
     let path = format!("/v1/podcasts/{podcast}/finish-without");
     let wrong = json!({"reason": "x", "segments": [{"chapter": 1, "segment": 0}]});
     let problem = post(&fleet, &path, &wrong, 409).await?;
@@ -348,15 +357,19 @@ pub(crate) async fn an_erased_podcast_leaves_no_trace(servers: &Arc<Servers>) ->
     let setup = Setup::default().with("BLOBS__ERASE_SECONDS", 1);
     let fleet = Fleet::start(servers, "erase", setup).await?;
     let shared = "This sentence is in both of them, word for word, and is spoken once.";
-    // Above 16 KiB, so that the source is a blob, and inputs are blobs.
-    let long = "The okapi is shy, and lives where the forest is deep. ".repeat(400);
     let request = |title: &str, text: &str| {
-        json!({"title": title, "language": "en", "format": "monologue", "target_minutes": 1,
-               "source": {"text": format!("# {title}\n\n{shared}\n\n{text}")}})
+        json!({"title": title, "language": "en", "format": "monologue",
+               "source": {"text": format!("# {title}\n\n## Common\n\n{shared}\n\n## {title} alone\n\n{text}")}})
     };
     let kept = fleet.submit(&request("Kept", "Nothing else is in it.")).await?;
     fleet.completed(&kept).await?;
-    let erased = fleet.submit(&request("Okapi", &long)).await?;
+    let erased =
+        fleet.submit(&request("Okapi", "The okapi is shy, and lives where the forest is deep.")).await?;
+    // Above 16 KiB, so that the source is a blob, and inputs are blobs.
+    let mut long = request("Okapis", &"The okapi is shy, and lives where the forest is deep. ".repeat(400));
+    long["target_minutes"] = json!(1);
+    let long = fleet.submit(&long).await?;
+    fleet.completed(&long).await?;
     let path = format!("/v1/podcasts/{erased}/erase");
     let wish = json!({"reason": "its subject asked for it"});
     fleet.completed(&erased).await?;
@@ -380,10 +393,14 @@ pub(crate) async fn an_erased_podcast_leaves_no_trace(servers: &Arc<Servers>) ->
         "the shared sentence: {answer:#}"
     );
     ensure!(answer["blobs"].as_u64() > answer["shared_blobs"].as_u64(), "{answer:#}");
+    post(&fleet, &format!("/v1/podcasts/{long}/erase"), &wish, 202).await?;
     until("everything to be gone", async || {
         let list = get(&fleet, "/v1/erasures").await?;
-        let first = &list["erasures"][0];
-        Ok((first["done_at"].is_string() && first["blobs_left"] == 0).then_some(()))
+        let done = |erasure: &Value| erasure["done_at"].is_string() && erasure["blobs_left"] == 0;
+        Ok(list["erasures"]
+            .as_array()
+            .is_some_and(|list| list.len() == 2 && list.iter().all(done))
+            .then_some(()))
     })
     .await?;
     let left = traces(&fleet, "okapi").await?;
@@ -421,5 +438,117 @@ pub(crate) async fn an_erased_podcast_leaves_no_trace(servers: &Arc<Servers>) ->
     })
     .await?;
     fleet.at_rest().await?;
+    fleet.stop().await
+}
+
+/// Runs a command beside the servers of a fleet, with some of what it is told changed.
+async fn beside(
+    fleet: &Fleet,
+    arguments: &[&str],
+    more: &[(&str, &str)],
+) -> anyhow::Result<(Option<i32>, String, String)> {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_podfleet"))
+        .args(arguments)
+        .envs(fleet.environment())
+        .envs(more.iter().copied())
+        .current_dir(&fleet.folder)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
+}
+
+pub(crate) async fn the_doctor_tells_what_is_there_and_what_is_not(
+    servers: &Arc<Servers>,
+) -> anyhow::Result<()> {
+    let fleet = Fleet::start(servers, "doctor", Setup::default()).await?;
+    let (code, out, err) = beside(&fleet, &["doctor", "--json"], &[]).await?;
+    let report: Value = serde_json::from_str(&out).with_context(|| err.clone())?;
+    let findings = report["findings"].as_array().context("findings")?.clone();
+    let finding = |area: &str, what: &str| {
+        findings
+            .iter()
+            .find(|found| found["area"] == area && found["what"] == what)
+            .with_context(|| format!("{area} {what}: {report:#}"))
+    };
+    // The private servers of tests are quick and not durable, and the doctor says so.
+    let durable = finding("database", "fsync")?["state"] == "ok";
+    ensure!(code == Some(i32::from(!durable || report["healthy"] == false)), "{code:?} {out} {err}");
+    for (area, what) in [
+        ("broker", "messages"),
+        ("broker", "quorum queues"),
+        ("broker", "publisher confirms"),
+        ("broker", "messages without a queue"),
+        ("broker", "delivery limit"),
+        ("database", "version"),
+        ("database", "schema"),
+        ("database", "commits"),
+        ("cache", "version"),
+        ("blobs", "blobs"),
+        ("engines", "extractive (outline, script)"),
+        ("engines", "espeak (tts)"),
+    ] {
+        ensure!(finding(area, what)?["state"] == "ok", "{:#}", finding(area, what)?);
+    }
+    let version = finding("broker", "version")?;
+    ensure!(text(version, "found")?.starts_with(|c: char| c.is_ascii_digit()), "{version:#}");
+    let classic = finding("broker", "priority in classic queues")?;
+    ensure!(text(classic, "found")? == "the higher one comes first", "{classic:#}");
+    finding("broker", "priority in quorum queues")?;
+    let spoken = finding("engines", "espeak (tts)")?;
+    ensure!(
+        text(spoken, "found")?.contains("ko: ") && text(spoken, "found")?.contains("voices"),
+        "{spoken:#}"
+    );
+    // It leaves nothing behind.
+    let queues = fleet.with_rabbitmq(async |rabbitmq| rabbitmq.queues(&fleet.vhost).await).await?;
+    ensure!(!queues.iter().any(|queue| queue.name.contains("doctor")), "queues are left");
+    ensure!(
+        !fleet.folder.join("blobs/.doctor/trial").read_dir().is_ok_and(|mut files| files.next().is_some())
+    );
+
+    // What is not there is told with what to do, and is a failure.
+    let nobody = "amqp://guest:guest@127.0.0.1:1/%2f";
+    let (code, out, err) =
+        beside(&fleet, &["doctor", "--only", "broker"], &[("PODFLEET__BROKER__URL", nobody)]).await?;
+    ensure!(code == Some(1) && out.contains("BAD") && out.contains("PODFLEET__BROKER__URL"), "{out} {err}");
+    ensure!(err.contains("found something that a fleet does not work with"), "{err}");
+    let gone = [("PODFLEET__CACHE__URL", "redis://127.0.0.1:1/")];
+    let (code, out, err) = beside(&fleet, &["doctor", "--only", "cache"], &gone).await?;
+    ensure!(code == Some(0) && out.contains("note"), "a fleet works without: {out} {err}");
+    let mine = [
+        ("PODFLEET__ENGINES__MINE__TYPE", "openai"),
+        ("PODFLEET__ENGINES__MINE__KINDS", "tts"),
+        ("PODFLEET__ENGINES__MINE__URL", "http://127.0.0.1:1"),
+        ("PODFLEET__DEFAULTS__TTS", "mine"),
+    ];
+    let (code, out, _) = beside(&fleet, &["doctor", "--only", "engines"], &mine).await?;
+    ensure!(code == Some(1) && out.contains("BAD   mine (tts)"), "{out}");
+    let (code, out, _) = beside(&fleet, &["doctor", "--only", "engines", "--free"], &mine).await?;
+    ensure!(code == Some(0) && out.contains("costs money"), "{out}");
+
+    let (code, out, err) = beside(&fleet, &["migrate", "--json"], &[]).await?;
+    ensure!(code == Some(0) && out.trim_end().ends_with(r#"{"applied":0}"#), "{out} {err}");
+    let wrong = [("PODFLEET__AUDIO__SAMPLE_RATE", "8000"), ("PODFLEET__COLLECTOR__PARTITIONS", "0")];
+    let (code, _, err) = beside(&fleet, &["config", "check", "--json"], &wrong).await?;
+    let problems = serde_json::from_str::<Value>(&err)?["error"]["problems"].clone();
+    ensure!(code == Some(2) && problems[0]["field"] == "audio.sample_rate", "{err}");
+    ensure!(problems.as_array().is_some_and(|list| list.len() == 3), "all of them: {problems:#}");
+    let (code, _, err) = beside(&fleet, &["worker"], &wrong).await?;
+    ensure!(
+        code == Some(2) && err.contains("collector.partitions: is 0\n    give a number from 1 to 64"),
+        "{err}"
+    );
+    let (code, out, _) = beside(&fleet, &["config", "check"], &[]).await?;
+    ensure!(code == Some(0) && out.contains("[audio]") && out.contains("***@127.0.0.1"), "{out}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, out, _) = beside(&fleet, &["completions", shell], &[]).await?;
+        ensure!(code == Some(0) && out.contains("finish-without"), "{shell}");
+    }
+    let program = env!("CARGO_BIN_EXE_podfleet");
+    let script = format!("source <({program} completions bash) && complete -p podfleet");
+    let bash = tokio::process::Command::new("bash").args(["-c", &script]).output().await?;
+    ensure!(bash.status.success(), "{}", String::from_utf8_lossy(&bash.stderr));
     fleet.stop().await
 }

@@ -1,6 +1,6 @@
-use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use super::Problems;
 use crate::work::Pause;
 
 /// `[audio]`: how episodes sound.
@@ -67,34 +67,41 @@ impl Pauses {
 }
 
 impl Audio {
-    pub(super) fn check(&self) -> anyhow::Result<()> {
-        if ![24_000, 44_100].contains(&self.sample_rate) {
-            bail!("audio.sample_rate is {}; use 24000 or 44100", self.sample_rate);
-        }
+    pub(super) fn check(&self, problems: &mut Problems) {
+        problems.add_if(
+            ![24_000, 44_100].contains(&self.sample_rate),
+            "audio.sample_rate",
+            format!("is {}", self.sample_rate),
+            "use 24000 or 44100",
+        );
         let allowed: &[u32] = if self.sample_rate == 24_000 {
             &[32, 40, 48, 64, 80, 96, 112, 128, 160]
         } else {
             &[64, 80, 96, 112, 128, 160, 192]
         };
-        if !allowed.contains(&self.bitrate_kbps) {
-            bail!(
-                "audio.bitrate_kbps is {}; at {} Hz use one of {allowed:?}",
-                self.bitrate_kbps,
-                self.sample_rate
-            );
-        }
-        if !(-30.0..=-9.0).contains(&self.target_lufs) {
-            bail!("audio.target_lufs is {}; give a loudness from -30 to -9", self.target_lufs);
-        }
-        if !(-9.0..=0.0).contains(&self.max_true_peak_dbtp) {
-            bail!("audio.max_true_peak_dbtp is {}; give a peak from -9 to 0", self.max_true_peak_dbtp);
-        }
-        if self.pauses.chapter_ms < 200 {
-            bail!(
-                "audio.pauses.chapter_ms is {}; give at least 200: chapters are joined in this silence",
-                self.pauses.chapter_ms
-            );
-        }
-        Ok(())
+        problems.add_if(
+            !allowed.contains(&self.bitrate_kbps),
+            "audio.bitrate_kbps",
+            format!("is {}", self.bitrate_kbps),
+            &format!("at {} Hz use one of {allowed:?}", self.sample_rate),
+        );
+        problems.add_if(
+            !(-30.0..=-9.0).contains(&self.target_lufs),
+            "audio.target_lufs",
+            format!("is {}", self.target_lufs),
+            "give a loudness from -30 to -9",
+        );
+        problems.add_if(
+            !(-9.0..=0.0).contains(&self.max_true_peak_dbtp),
+            "audio.max_true_peak_dbtp",
+            format!("is {}", self.max_true_peak_dbtp),
+            "give a peak from -9 to 0",
+        );
+        problems.add_if(
+            self.pauses.chapter_ms < 200,
+            "audio.pauses.chapter_ms",
+            format!("is {}", self.pauses.chapter_ms),
+            "give at least 200: chapters are joined in this silence",
+        );
     }
 }

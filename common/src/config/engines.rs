@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use super::Problems;
 use super::engine::Engine;
 use crate::work::Kind;
 
@@ -80,48 +80,58 @@ impl Engines {
         std::iter::once(first).chain(fallbacks.iter().map(String::as_str).filter(known)).collect()
     }
 
-    pub(super) fn check(&self, defaults: &Defaults) -> anyhow::Result<()> {
+    pub(super) fn check(&self, defaults: &Defaults, problems: &mut Problems) {
         for kind in [Kind::Outline, Kind::Script, Kind::Tts] {
             let name = defaults.engine(kind);
-            let Some(engine) = self.get(name) else {
-                bail!(
-                    "defaults.{kind} is \"{name}\", but there is no [engines.{name}]; known: {:?}",
-                    self.0.keys()
-                );
-            };
-            if !engine.kinds.contains(&kind) {
-                bail!("defaults.{kind} is \"{name}\", but engines.{name}.kinds does not list {kind}");
+            let key = format!("defaults.{kind}");
+            match self.get(name) {
+                None => problems.add(
+                    key,
+                    format!("is \"{name}\", but there is no [engines.{name}]"),
+                    format!("use one of {:?}", self.0.keys()),
+                ),
+                Some(engine) if !engine.kinds.contains(&kind) => problems.add(
+                    key,
+                    format!("is \"{name}\", but engines.{name}.kinds does not list {kind}"),
+                    "name an engine that does it",
+                ),
+                Some(_) => {}
             }
         }
-        if !(defaults.mix == "builtin" || defaults.mix == "none" && defaults.tts == "noop") {
-            bail!("defaults.mix is \"{}\"; use builtin (none goes only with the noop engine)", defaults.mix);
-        }
+        problems.add_if(
+            !(defaults.mix == "builtin" || defaults.mix == "none" && defaults.tts == "noop"),
+            "defaults.mix",
+            format!("is \"{}\"", defaults.mix),
+            "use builtin (none goes only with the noop engine)",
+        );
         for (name, engine) in self.iter() {
-            engine.check(name)?;
-            self.check_fallback(name, engine)?;
+            engine.check(name, problems);
+            self.check_fallback(name, engine, problems);
         }
-        Ok(())
     }
 
-    fn check_fallback(&self, name: &str, engine: &Engine) -> anyhow::Result<()> {
+    fn check_fallback(&self, name: &str, engine: &Engine, problems: &mut Problems) {
+        let key = format!("engines.{name}.fallback");
         for other in &engine.fallback {
             let Some(fallback) = self.get(other) else {
-                bail!("engines.{name}.fallback names \"{other}\", but there is no [engines.{other}]");
+                let reason = format!("names \"{other}\", but there is no [engines.{other}]");
+                problems.add(&key, reason, format!("use one of {:?}", self.0.keys()));
+                continue;
             };
             if other == name || !fallback.kinds.iter().any(|kind| engine.kinds.contains(kind)) {
-                bail!(
-                    "engines.{name}.fallback names \"{other}\", which does none of its kinds; name another engine"
-                );
+                let reason = format!("names \"{other}\", which does none of its kinds");
+                problems.add(&key, reason, "name another engine");
+                continue;
             }
             let changes = engine.kinds.contains(&Kind::Tts) && !engine.sounds_like(fallback);
             if changes && !engine.fallback_changes_voice {
-                bail!(
-                    "engines.{name}.fallback names \"{other}\", which speaks with other voices. Give both the same type, model, \
-                     instructions, speed and voices, or allow it with engines.{name}.fallback_changes_voice = true"
+                let remedy = format!(
+                    "give both the same type, model, instructions, speed and voices, or allow it with \
+                     engines.{name}.fallback_changes_voice = true"
                 );
+                problems.add(&key, format!("names \"{other}\", which speaks with other voices"), remedy);
             }
         }
-        Ok(())
     }
 }
 
@@ -135,6 +145,12 @@ mod tests {
         engines
     }
 
+    fn problems(engines: &Engines) -> String {
+        let mut problems = Problems::default();
+        engines.check(&Defaults::default(), &mut problems);
+        problems.to_string()
+    }
+
     #[test]
     fn fallbacks_keep_the_voice_unless_they_may_change_it() {
         let voice = |model: &str, fallback: &str, changes: bool| {
@@ -144,17 +160,17 @@ mod tests {
         let check = |first: &str, second: &str, changes: bool, refused: Option<&str>| {
             let both =
                 serde_json::json!({"one": voice(first, "two", changes), "two": voice(second, "", false)});
-            let checked = engines(both).check(&Defaults::default()).map_err(|error| error.to_string());
+            let told = problems(&engines(both));
             match refused {
-                None => checked.unwrap(),
-                Some(words) => assert!(checked.unwrap_err().contains(words)),
+                None => assert_eq!(told, ""),
+                Some(words) => assert!(told.contains(words), "{told}"),
             }
         };
         check("m", "m", false, None);
         check("m", "n", false, Some("other voices"));
         check("m", "n", true, None);
         let missing = engines(serde_json::json!({"one": voice("m", "nobody", false)}));
-        assert!(missing.check(&Defaults::default()).unwrap_err().to_string().contains("no [engines.nobody]"));
+        assert!(problems(&missing).contains("no [engines.nobody]"));
     }
 
     #[test]

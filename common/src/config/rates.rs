@@ -1,4 +1,4 @@
-use anyhow::bail;
+use super::Problems;
 
 /// Units a minute that an engine without rates of its own is taken to speak: what people say, in words where words are
 /// spaced, in syllables for Korean and in characters for scripts that do not space words. Estimates.
@@ -72,20 +72,19 @@ pub fn usual_rate(language: &str) -> u32 {
 }
 
 /// Refuses what cannot be a rate of speech, with what to do about it.
-pub(super) fn check(engine: &str, language: &str, rate: u32) -> anyhow::Result<()> {
+pub(super) fn check(engine: &str, language: &str, rate: u32, problems: &mut Problems) {
     if language.is_empty()
         || !language.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte.is_ascii_digit())
     {
-        bail!(
-            "engines.{engine}.rates names {language:?}; use language tags in lower case, such as ko or pt-br"
-        );
+        let remedy = "use language tags in lower case, such as ko or pt-br";
+        problems.add(format!("engines.{engine}.rates"), format!("names {language:?}"), remedy);
     }
     if !SPEECH.contains(&rate) {
-        bail!(
-            "engines.{engine}.rates.{language} is {rate}; give {} to {} words (syllables in Korean, characters in Japanese and Chinese) a minute",
-            SPEECH.start(),
-            SPEECH.end()
+        let (least, most) = (SPEECH.start(), SPEECH.end());
+        problems.add(
+            format!("engines.{engine}.rates.{language}"),
+            format!("is {rate}"),
+            format!("give {least} to {most} words (syllables in Korean, characters in Japanese and Chinese) a minute"),
         );
     }
-    Ok(())
 }

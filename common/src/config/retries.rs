@@ -1,4 +1,4 @@
-use anyhow::ensure;
+use super::Problems;
 use serde::{Deserialize, Serialize};
 
 /// `[policy]`: when a failed attempt is tried again. An engine may have its own: [`PolicyChanges`].
@@ -86,13 +86,12 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    pub(super) fn check(&self, engine: &str) -> anyhow::Result<()> {
-        ensure!(
-            self.open_ms > 0 && self.open_ms <= self.open_cap_ms && self.open_cap_ms <= 3_600_000,
-            "engines.{engine}.breaker: open_ms is {} and open_cap_ms {}; give 1 to 3600000, and no smaller cap",
-            self.open_ms,
-            self.open_cap_ms
+    pub(super) fn check(&self, engine: &str, problems: &mut Problems) {
+        problems.add_if(
+            !(self.open_ms > 0 && self.open_ms <= self.open_cap_ms && self.open_cap_ms <= 3_600_000),
+            &format!("engines.{engine}.breaker"),
+            format!("has open_ms {} and open_cap_ms {}", self.open_ms, self.open_cap_ms),
+            "give 1 to 3600000, and no smaller cap",
         );
-        Ok(())
     }
 }

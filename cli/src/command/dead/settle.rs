@@ -17,7 +17,27 @@ pub(super) async fn replay(options: DeadReplay) -> anyhow::Result<()> {
 
 pub(super) async fn discard(options: DeadDiscard) -> anyhow::Result<()> {
     let client = Client::new(&options.server)?;
+    if options.dry_run {
+        return trial(&client, &options.ids, options.server.json).await;
+    }
     each(&client, &options.ids, "discard", &json!({ "reason": options.reason }), options.server.json).await
+}
+
+/// What would be discarded, and what would not because it is settled.
+async fn trial(client: &Client, ids: &[Uuid], as_json: bool) -> anyhow::Result<()> {
+    let mut letters = Vec::with_capacity(ids.len());
+    for id in ids {
+        let letter = client.get(&format!("/v1/dead-letters/{id}")).await?;
+        let (state, cause) =
+            (letter["state"].as_str().unwrap_or_default(), letter["cause"].as_str().unwrap_or_default());
+        if !as_json {
+            let would =
+                if state == "open" { "would be discarded".into() } else { format!("is {state} already") };
+            print(format_args!("{id}  {would}: {cause}"))?;
+        }
+        letters.push(json!({ "id": id, "state": state, "would_discard": state == "open" }));
+    }
+    if as_json { print_json(&json!({ "dry_run": true, "letters": letters })) } else { Ok(()) }
 }
 
 /// One after the other; one that is refused does not keep the others back, but the command fails.

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
-
 use super::{Engine, EngineType, rates};
+use crate::config::Problems;
 use crate::work::Kind;
 
 impl Engine {
@@ -86,57 +85,72 @@ impl Engine {
         (fresh + known + output as f64 * self.price_output).round() as i64
     }
 
-    pub(in crate::config) fn check(&self, name: &str) -> anyhow::Result<()> {
-        if self.concurrency == 0 {
-            bail!("engines.{name}.concurrency is 0; give at least 1");
-        }
+    pub(in crate::config) fn check(&self, name: &str, problems: &mut Problems) {
+        let key = |key: &str| format!("engines.{name}.{key}");
+        problems.add_if(self.concurrency == 0, &key("concurrency"), "is 0", "give at least 1");
         for (language, rate) in &self.rates {
-            rates::check(name, language, *rate)?;
+            rates::check(name, language, *rate, problems);
         }
-        self.breaker.check(name)?;
+        self.breaker.check(name, problems);
         if self.r#type != EngineType::OpenAi {
-            return Ok(());
-        }
-        if self.addresses().is_empty() {
-            bail!("engines.{name}.url is missing: an openai engine needs the base address of its server");
+            return;
         }
         let speaks = self.kinds.contains(&Kind::Tts);
         let writes = self.kinds.iter().any(|kind| matches!(kind, Kind::Outline | Kind::Script));
-        if speaks && writes {
-            bail!(
-                "engines.{name}.kinds mixes writing and speech, which need different models; make two engines of it"
-            );
-        }
-        if self.kinds.iter().any(|kind| matches!(kind, Kind::Mix | Kind::Join)) {
-            bail!("engines.{name}.kinds: a server can do outline and script, or tts");
-        }
-        if writes && self.model.as_deref().is_none_or(str::is_empty) {
-            bail!("engines.{name}.model is missing: a writing engine needs the name of its language model");
-        }
+        let mixes = self.kinds.iter().any(|kind| matches!(kind, Kind::Mix | Kind::Join));
         let prices = [self.price_input, self.price_cached.unwrap_or(0.0), self.price_output];
-        ensure!(
-            prices.iter().all(|price| (0.0..1e6).contains(price)),
-            "engines.{name}.price_… is {prices:?}; give prices of a million units, from 0 to 1000000"
+        let tokens = self.max_output_tokens >= 256
+            && self.context_tokens >= self.max_output_tokens.saturating_add(1_000);
+        let patient = self.connect_timeout_ms > 0 && self.idle_timeout_ms > 0 && !self.timeout().is_zero();
+        let mut refuse = |wrong: bool, name: &str, reason: String, remedy: &str| {
+            problems.add_if(wrong, &key(name), reason, remedy);
+        };
+        let missing = || "is missing".to_owned();
+        refuse(
+            self.addresses().is_empty(),
+            "url",
+            missing(),
+            "an openai engine needs the base address of its server",
         );
-        ensure!(
-            self.speed.is_none_or(|speed| (0.25..=4.0).contains(&speed)),
-            "engines.{name}.speed must be from 0.25 to 4"
+        refuse(
+            speaks && writes,
+            "kinds",
+            "mixes writing and speech, which need different models".into(),
+            "make two engines of it",
         );
-        ensure!(
-            self.temperature.is_none_or(|temperature| (0.0..=2.0).contains(&temperature)),
-            "engines.{name}.temperature must be from 0 to 2"
+        refuse(mixes, "kinds", "lists mix or join".into(), "a server can do outline and script, or tts");
+        refuse(
+            writes && self.model.as_deref().is_none_or(str::is_empty),
+            "model",
+            missing(),
+            "a writing engine needs the name of its language model",
         );
-        ensure!(self.max_input >= 20, "engines.{name}.max_input is {}; give at least 20", self.max_input);
-        ensure!(
-            self.max_output_tokens >= 256
-                && self.context_tokens >= self.max_output_tokens.saturating_add(1_000),
-            "engines.{name}.context_tokens must be at least 1000 more than max_output_tokens, and that at least 256"
+        refuse(
+            !prices.iter().all(|price| (0.0..1e6).contains(price)),
+            "price_…",
+            format!("is {prices:?}"),
+            "give prices of a million units, from 0 to 1000000",
         );
-        ensure!(
-            self.connect_timeout_ms > 0 && self.idle_timeout_ms > 0 && !self.timeout().is_zero(),
-            "engines.{name} has a timeout of 0 ms; give milliseconds"
+        refuse(
+            !self.speed.is_none_or(|speed| (0.25..=4.0).contains(&speed)),
+            "speed",
+            format!("is {:?}", self.speed.unwrap_or_default()),
+            "it must be from 0.25 to 4",
         );
-        Ok(())
+        refuse(
+            !self.temperature.is_none_or(|temperature| (0.0..=2.0).contains(&temperature)),
+            "temperature",
+            format!("is {:?}", self.temperature.unwrap_or_default()),
+            "it must be from 0 to 2",
+        );
+        refuse(self.max_input < 20, "max_input", format!("is {}", self.max_input), "give at least 20");
+        refuse(
+            !tokens,
+            "context_tokens",
+            format!("is {}, and max_output_tokens {}", self.context_tokens, self.max_output_tokens),
+            "it must be at least 1000 more than max_output_tokens, and that at least 256",
+        );
+        refuse(!patient, "…timeout_ms", "has a timeout of 0 ms".into(), "give milliseconds");
     }
 }
 
@@ -206,7 +220,9 @@ mod tests {
             let mut json =
                 serde_json::json!({"type": "openai", "kinds": "script", "url": "http://a", "model": "m"});
             json.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-            let error = engine(json).check("x").unwrap_err().to_string();
+            let mut problems = Problems::default();
+            engine(json).check("x", &mut problems);
+            let error = problems.to_string();
             assert!(error.contains("engines.x") && error.contains(words), "{error}");
         };
         check(serde_json::json!({"kinds": "script,tts"}), "two engines");

@@ -150,6 +150,17 @@ pub(crate) async fn what_is_paused_waits_and_is_not_lost(servers: &Arc<Servers>)
         ensure!(shown["paused_by"].is_null(), "{shown:#}");
     }
     expect_every_number_once(&fleet, &podcast).await?;
+    // What is put aside in one lane goes on in another that does not stand still.
+    let low = post(&fleet, "/v1/pauses", &json!({"lane": "low", "reason": "the night is over"}), 201).await?;
+    let mut request = article("Moved", 1);
+    request["priority"] = json!("low");
+    let moved = fleet.submit(&request).await?;
+    let aside = format!("select count(*) from tasks where podcast_id = '{moved}' and run_at > '8999-01-01'");
+    fleet.until_count(&aside, |count| count == 1).await?;
+    post(&fleet, &format!("/v1/podcasts/{moved}/priority"), &json!({"priority": "high"}), 200).await?;
+    fleet.completed(&moved).await?;
+    let path = format!("/v1/pauses/{}/resume", text(&low, "id")?);
+    post(&fleet, &path, &json!({"reason": "it is night again"}), 200).await?;
     ensure!(get(&fleet, "/v1/pauses").await?["pauses"] == json!([]));
     for action in ["pause", "resume"] {
         ensure!(audited(&fleet, &format!("pause/{id}"), action).await? == 1, "{action}");

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::pauses::HELD_FROM;
 use crate::crash;
 use crate::request::{ChosenEngines, PodcastRequest};
 use crate::topology::Lane;
@@ -261,14 +262,17 @@ pub fn subject(id: Uuid) -> String {
 }
 
 /// A locked podcast goes on in another lane, and with it what waits. What is on its way stays where it is; what runs alone runs alone.
+/// What a pause had put aside is looked at anew: it may have been one of the other lane.
 pub async fn set_lane(tx: &Transaction<'_>, id: Uuid, lane: Lane) -> anyhow::Result<u64> {
     let update = tx.prepare_cached("update podcasts set lane = $2 where id = $1").await?;
     tx.execute(&update, &[&id, &lane.as_str()]).await?;
     let update = tx
-        .prepare_cached(
-            "update tasks set lane = $2 where podcast_id = $1 and state in ('ready', 'scheduled', 'held', 'dead')
-                    and lane not in ('alone', $2)",
-        )
+        .prepare_cached(&format!(
+            "update tasks set lane = $2,
+                    state = case when run_at >= {HELD_FROM} then 'ready' else state end,
+                    run_at = case when run_at >= {HELD_FROM} then null else run_at end
+             where podcast_id = $1 and state in ('ready', 'scheduled', 'held', 'dead') and lane not in ('alone', $2)"
+        ))
         .await?;
     Ok(tx.execute(&update, &[&id, &lane.as_str()]).await?)
 }

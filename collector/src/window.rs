@@ -181,6 +181,8 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use common::pause::Scope;
+
     use super::*;
 
     fn pulse(worker: &str, permits: u32) -> WorkerPulse {
@@ -221,6 +223,25 @@ mod tests {
         window.set_waiting(Kind::Tts, Lane::Low, true);
         assert!(!window.take(Kind::Tts, Lane::Low));
         assert!(window.take(Kind::Tts, Lane::High), "another lane is not held up");
+    }
+
+    #[test]
+    fn a_lane_that_stands_still_is_passed_over_and_producers_hear_of_it() {
+        let mut window = Window::new(Instant::now());
+        window.set_waiting(Kind::Tts, Lane::Low, true);
+        let pause = |tenant: Option<&str>| InForce {
+            number: 1,
+            scope: Scope { tenant: tenant.map(Into::into), kind: Some(Kind::Tts), ..Scope::default() },
+        };
+        window.pauses = vec![pause(Some("acme"))];
+        assert_eq!(window.open_lanes().len(), 1, "others use it");
+        assert_eq!(
+            (window.pauses_in(Kind::Tts, Lane::Low).len(), window.pauses_in(Kind::Mix, Lane::Low).len()),
+            (1, 0)
+        );
+        window.pauses = vec![pause(None)];
+        assert!(window.open_lanes().is_empty());
+        assert_eq!(window.room_pulse().paused, [pause(None).scope]);
     }
 
     #[test]

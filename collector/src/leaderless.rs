@@ -2,7 +2,7 @@
 //! its declaration has lost what it held, and stays without a leader for ever: consumers and publishers hang on it. Such a queue
 //! is deleted before a session begins; the session finds it missing, declares it anew, and releases what was on its way in it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use common::amqp;
@@ -19,6 +19,11 @@ use crate::Env;
 /// The broker itself gives up a queue without a leader after 65 s (measured on 3.10.8), with the error 541. Silence is enough for
 /// queues whose messages can be made again; the others are deleted only on the broker's own word.
 const BROKERS_PATIENCE: Duration = Duration::from_secs(75);
+/// A queue that is only being made has no leader either: for milliseconds, longer where many begin at once. It must not be deleted:
+/// the broker's dead-letter worker of such a queue dies with it, again and again, until its supervisor gives up, and from then on
+/// no queue of that broker keeps a leader (seen on 3.10.8: a fleet that began all at once never made anything).
+const BEING_MADE: Duration = Duration::from_secs(6);
+const AGAIN: Duration = Duration::from_millis(250);
 /// Deleting such a queue took 5 s.
 const DELETION: Duration = Duration::from_secs(20);
 
@@ -52,13 +57,18 @@ fn queues(partitions: u16) -> Vec<String> {
 async fn delete_if_leaderless(broker: &Broker, queue: String) -> anyhow::Result<()> {
     let irreplaceable = queue == REQUESTS_QUEUE || queue == DEAD_QUEUE;
     let patience = if irreplaceable { BROKERS_PATIENCE } else { broker.timeout() };
-    let connection = amqp::connect(broker, "collector probe").await?;
-    let answer = ask(&connection, &queue, patience).await;
-    amqp::close(&connection, broker.timeout()).await;
-    match answer {
-        Answer::Serves => return Ok(()),
-        Answer::Nothing if irreplaceable => anyhow::bail!("the queue {queue} does not answer"),
-        Answer::Nothing | Answer::InternalError => {}
+    // Collectors that look at the same time do not delete at the same time: the second one would hit what the first has made anew.
+    let until = Instant::now() + BEING_MADE.mul_f64(1.0 + fastrand::f64());
+    loop {
+        let connection = amqp::connect(broker, "collector probe").await?;
+        let answer = ask(&connection, &queue, patience).await;
+        amqp::close(&connection, broker.timeout()).await;
+        match answer {
+            Answer::Serves => return Ok(()),
+            Answer::Nothing if irreplaceable => anyhow::bail!("the queue {queue} does not answer"),
+            Answer::Nothing | Answer::InternalError if Instant::now() >= until => break,
+            Answer::Nothing | Answer::InternalError => tokio::time::sleep(AGAIN).await,
+        }
     }
     let connection = amqp::connect(broker, "collector probe").await?;
     let channel = amqp::channel(&connection, broker.timeout()).await?;

@@ -87,6 +87,27 @@ pub(crate) async fn an_alarm_is_waited_out(servers: &Arc<Servers>) -> anyhow::Re
     fleet.stop().await
 }
 
+/// Roles that begin at the same moment on a new broker find queues that others are just making. None of them is taken for lost.
+pub(crate) async fn a_fleet_begins_all_at_once(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    for round in 0..3 {
+        let mut setup = Setup { own_rabbitmq: true, workers: 4, collectors: 2, ..Setup::default() };
+        for kind in ["OUTLINE", "SCRIPT", "TTS"] {
+            setup = setup.with(&format!("DEFAULTS__{kind}"), "noop");
+        }
+        setup = setup.with("DEFAULTS__MIX", "none");
+        let fleet = Fleet::start(servers, &format!("at-once-{round}"), setup).await?;
+        let id = fleet.submit(&json!({"topic": "nothing", "language": "en"})).await?;
+        fleet.completed(&id).await?;
+        for collector in fleet.roles.iter().filter(|role| role.name.starts_with("collector")) {
+            let log = std::fs::read_to_string(&collector.log)?;
+            ensure!(!log.contains("the broker had lost a young queue"), "{}", collector.log.display());
+        }
+        fleet.at_rest().await?;
+        fleet.stop().await?;
+    }
+    Ok(())
+}
+
 /// A worker that the broker cannot reach any more, in the middle of its calls: others do its work, and its late answers do no harm.
 pub(crate) async fn a_partition_is_survived(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = slow_speech().await?;

@@ -67,7 +67,7 @@ fn summary(fleet: &Fleet, data: &Path) -> Vec<String> {
     vec![
         "Podfleet is running.".into(),
         String::new(),
-        format!("API     {}", fleet.api),
+        format!("Open    {}  in a browser; the API is there, too", fleet.api),
         format!("Try     {program} submit samples/tides.md --wait -o tides.mp3{server}"),
         format!("        {program} list{server}"),
         format!("Logs    {}", from_here(&fleet.logs)),

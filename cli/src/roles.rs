@@ -36,6 +36,7 @@ pub(crate) async fn producer(config: Option<&Path>, options: Producer) -> anyhow
     let options = producer::Options {
         trusts_loopback: options.trust_loopback,
         new_encoder: |audio| Box::new(Frames(worker::audio::live::LiveEncoder::new(audio.clone()))),
+        say: |config, voice, language| Box::pin(worker::sample::say(config, voice, language)),
     };
     let ended = producer::run(process.config, options, process.metrics, listener, process.shutdown).await;
     ended.map_err(|error| match error.downcast_ref::<NoKeys>() {

@@ -91,6 +91,7 @@ async fn transaction(
     outgoing.extend(sweep::dispatch_waiting(env, &tx, window, reserved).await?);
     crash::point("collector.before_commit");
     tx.commit().await?;
+    env.tally.note(changes.attempts.iter().filter_map(|index| batch.get(*index)));
     for dead in &changes.dead {
         dead_letters::count(Source::Task, dead.class, 1);
     }

@@ -17,6 +17,7 @@ mod orphans;
 mod plan;
 mod session;
 mod sweep;
+mod tally;
 mod window;
 
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::tally::Tally;
+
 /// Two connections: one for the session, one for the sweep of blobs.
 const CONNECTIONS: usize = 2;
 
@@ -42,6 +45,7 @@ pub(crate) struct Env {
     pub(crate) blobs: Blobs,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) readiness: Readiness,
+    pub(crate) tally: Tally,
 }
 
 /// Runs a collector until shutdown.
@@ -55,6 +59,7 @@ pub async fn run(
         blobs: Blobs::open(&config.blobs)?,
         ledger: Ledger::new(),
         readiness: Readiness::default(),
+        tally: Tally::default(),
         config,
     };
     let mut background = JoinSet::new();

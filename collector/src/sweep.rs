@@ -6,6 +6,7 @@ use common::class::Class;
 use common::crash;
 use common::publisher::Outgoing;
 use common::store::dead_letters::{self, NewDeadLetter, Source};
+use common::store::minutes::{self, Counts};
 use common::store::pauses::InForce;
 use common::store::podcasts::{self, Failure, State as PodcastState};
 use common::store::tasks::{self, State, dispatch, repair};
@@ -49,7 +50,11 @@ impl Sweeper {
     ) -> anyhow::Result<Committed> {
         let rarely = self.rarely.is_none_or(|at| at.elapsed() >= RARELY);
         let mut reserved = Vec::new();
-        let result = transaction(env, client, window, rarely, &mut reserved).await;
+        let counted = if rarely { env.tally.take() } else { Vec::new() };
+        let result = transaction(env, client, window, rarely, &counted, &mut reserved).await;
+        if result.is_err() {
+            env.tally.put_back(counted);
+        }
         match &result {
             Ok(committed) => {
                 env.ledger.recorded(&committed.checkpoint);
@@ -68,9 +73,11 @@ async fn transaction(
     client: &mut Client,
     window: &mut Window,
     rarely: bool,
+    counted: &[(String, &'static str, Counts)],
     reserved: &mut Vec<i64>,
 ) -> anyhow::Result<Committed> {
     let tx = client.transaction().await?;
+    minutes::add(&tx, env.ledger.id, counted).await?;
     let hints = if rarely { fail_overdue(&tx).await? } else { Vec::new() };
     let checkpoint = env.ledger.checkpoint();
     let unpublished = repair::unpublished(&tx, env.ledger.id, &checkpoint.failed).await?;

@@ -61,15 +61,30 @@ pub struct FreshKey {
 impl FreshKey {
     /// 256 random bits of the operating system, and 32 more that name the key.
     pub fn make() -> anyhow::Result<FreshKey> {
-        let mut random = [0; LABEL_DIGITS / 2 + SECRET_BYTES];
-        SystemRandom::new()
-            .fill(&mut random)
-            .map_err(|_| anyhow!("the operating system gives no random numbers"))?;
+        let random = random::<{ LABEL_DIGITS / 2 + SECRET_BYTES }>()?;
         let (label, secret) = random.split_at(LABEL_DIGITS / 2);
         let prefix = format!("{MARK}{}", hex(label));
         let text = format!("{prefix}_{}", hex(secret));
         Ok(FreshKey { hash: hash(&text), prefix, text })
     }
+}
+
+/// 256 random bits of the operating system: what a session's cookie holds.
+pub fn secret() -> anyhow::Result<String> {
+    Ok(hex(&random::<SECRET_BYTES>()?))
+}
+
+/// Whether a text has the shape of a [`secret`].
+pub fn is_secret(text: &str) -> bool {
+    text.len() == 2 * SECRET_BYTES && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut random = [0; N];
+    SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| anyhow!("the operating system gives no random numbers"))?;
+    Ok(random)
 }
 
 /// What is kept of a key. A secret of 256 random bits cannot be guessed, so it needs no slow hash. Comparing two of these takes

@@ -4,6 +4,7 @@
 
 mod acts;
 pub(crate) mod checks;
+mod dashboard;
 mod dead_letters;
 mod door;
 mod episode;
@@ -50,6 +51,8 @@ use crate::accept::Intake;
 use crate::listen::Listeners;
 use problem::Problem;
 
+use dashboard::voices::Samples;
+pub use dashboard::voices::Say;
 pub use door::Access;
 pub use routes::{ROUTES, Route};
 
@@ -67,11 +70,19 @@ pub(crate) struct App {
     pub(crate) memory: Arc<Semaphore>,
     metrics: PrometheusHandle,
     pub(crate) listeners: Listeners,
+    samples: Samples,
 }
 
 impl App {
-    pub(crate) fn new(env: Arc<Env>, intake: Intake, listeners: Listeners, metrics: PrometheusHandle) -> App {
-        App { env, intake, memory: Arc::new(Semaphore::new(BODIES_KIB)), metrics, listeners }
+    pub(crate) fn new(
+        env: Arc<Env>,
+        intake: Intake,
+        listeners: Listeners,
+        say: Say,
+        metrics: PrometheusHandle,
+    ) -> App {
+        let memory = Arc::new(Semaphore::new(BODIES_KIB));
+        App { env, intake, memory, metrics, listeners, samples: Samples::new(say) }
     }
 
     /// Reads from the database.

@@ -9,6 +9,7 @@ use common::access;
 use common::config::Limits;
 use common::store::Store;
 use common::store::keys::{self, Key};
+use common::store::sessions::{self, Session};
 use common::store::tenants::{self, OwnLimits};
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
@@ -41,6 +42,8 @@ struct Keys {
     by_hash: HashMap<blake3::Hash, Arc<Key>>,
     /// Of tenants that have limits of their own.
     limits: HashMap<String, OwnLimits>,
+    /// Whoever signed in to the dashboard.
+    sessions: HashMap<blake3::Hash, Session>,
     /// When the read of these began.
     read: Option<Instant>,
 }
@@ -63,19 +66,43 @@ impl Keyring {
             return Err(Closed::Malformed);
         }
         let hash = access::hash(shown);
+        self.look(|keys, time, now| keys.find(&hash, time, now)).await
+    }
+
+    /// The key that somebody has signed in with.
+    pub(crate) async fn open_session(&self, cookie: &str) -> Result<Arc<Key>, Closed> {
+        if !access::is_secret(cookie) {
+            return Err(Closed::Malformed);
+        }
+        let hash = access::hash(cookie);
+        self.look(|keys, time, now| keys.find_session(&hash, time, now)).await
+    }
+
+    /// A key or a session that is not here may have been made a moment ago.
+    async fn look(
+        &self,
+        find: impl Fn(&Keys, Timestamp, Instant) -> Result<Arc<Key>, Closed>,
+    ) -> Result<Arc<Key>, Closed> {
         let now = Instant::now();
-        let mut found = self.keys.borrow().find(&hash, Timestamp::now(), now);
+        let mut found = find(&self.keys.borrow(), Timestamp::now(), now);
         if found.is_err() {
             self.asked.notify_one();
             let mut keys = self.keys.subscribe();
             let fresh = keys.wait_for(|keys| keys.read.is_some_and(|read| read >= now));
             if tokio::time::timeout(WAIT, fresh).await.is_ok() {
-                found = self.keys.borrow().find(&hash, Timestamp::now(), Instant::now());
+                found = find(&self.keys.borrow(), Timestamp::now(), Instant::now());
             }
         }
         let key = found?;
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id);
         Ok(key)
+    }
+
+    /// A session that was ended here opens nothing here any more; other producers read it within five seconds.
+    pub(crate) fn forget_session(&self, hash: &blake3::Hash) {
+        self.keys.send_modify(|keys| {
+            keys.sessions.remove(hash);
+        });
     }
 
     /// Returns when the key does not open any more: what was begun with it has to end.
@@ -91,9 +118,16 @@ impl Keyring {
         self.keys.borrow().limits.get(tenant).copied().unwrap_or_default().over(configured)
     }
 
-    fn replace(&self, read: Instant, keys: Vec<Key>, limits: HashMap<String, OwnLimits>) {
+    fn replace(
+        &self,
+        read: Instant,
+        keys: Vec<Key>,
+        sessions: Vec<Session>,
+        limits: HashMap<String, OwnLimits>,
+    ) {
         let by_hash = keys.into_iter().map(|key| (key.hash, Arc::new(key))).collect();
-        self.keys.send_replace(Keys { by_hash, limits, read: Some(read) });
+        let sessions = sessions.into_iter().map(|session| (session.hash, session)).collect();
+        self.keys.send_replace(Keys { by_hash, sessions, limits, read: Some(read) });
     }
 
     fn take_used(&self) -> HashSet<Uuid> {
@@ -103,14 +137,28 @@ impl Keyring {
 
 impl Keys {
     fn find(&self, hash: &blake3::Hash, time: Timestamp, now: Instant) -> Result<Arc<Key>, Closed> {
-        if self.read.is_none_or(|read| now.saturating_duration_since(read) > STALE) {
-            return Err(Closed::Unreadable);
-        }
-        let key = self.by_hash.get(hash).ok_or(Closed::Unknown)?;
-        match key.expires_at {
-            Some(end) if end <= time => Err(Closed::Unknown),
-            _ => Ok(key.clone()),
-        }
+        self.check_age(now)?;
+        still_open(self.by_hash.get(hash), time)
+    }
+
+    fn find_session(&self, hash: &blake3::Hash, time: Timestamp, now: Instant) -> Result<Arc<Key>, Closed> {
+        self.check_age(now)?;
+        let session = self.sessions.get(hash).filter(|session| session.expires_at > time);
+        let session = session.ok_or(Closed::Unknown)?;
+        still_open(self.by_hash.values().find(|key| key.id == session.key), time)
+    }
+
+    fn check_age(&self, now: Instant) -> Result<(), Closed> {
+        let stale = self.read.is_none_or(|read| now.saturating_duration_since(read) > STALE);
+        if stale { Err(Closed::Unreadable) } else { Ok(()) }
+    }
+}
+
+fn still_open(key: Option<&Arc<Key>>, time: Timestamp) -> Result<Arc<Key>, Closed> {
+    let key = key.ok_or(Closed::Unknown)?;
+    match key.expires_at {
+        Some(end) if end <= time => Err(Closed::Unknown),
+        _ => Ok(key.clone()),
     }
 }
 
@@ -141,9 +189,11 @@ pub(crate) async fn run(
 
 async fn read(keyring: &Keyring, store: &Store, touched: &mut HashMap<Uuid, Instant>) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let (valid, limits) =
-        store.run(async |client| Ok((keys::valid(client).await?, tenants::limits(client).await?))).await?;
-    keyring.replace(begun, valid, limits);
+    let read = async |client: &mut deadpool_postgres::Object| {
+        Ok((keys::valid(client).await?, sessions::valid(client).await?, tenants::limits(client).await?))
+    };
+    let (valid, signed_in, limits) = store.run(read).await?;
+    keyring.replace(begun, valid, signed_in, limits);
     touched.retain(|_, at| begun.duration_since(*at) < TOUCH);
     let due: Vec<Uuid> = keyring.take_used().into_iter().filter(|id| !touched.contains_key(id)).collect();
     if !due.is_empty() {
@@ -179,7 +229,12 @@ mod tests {
         let find =
             |hash, time, now| keyring.keys.borrow().find(hash, time, now).map(|key| key.principal.clone());
         assert_eq!(find(&fresh.hash, time, now), Err(Closed::Unreadable), "nothing was read yet");
-        keyring.replace(now, vec![key(&fresh, Some(Timestamp::from_second(2_000).unwrap()))], HashMap::new());
+        keyring.replace(
+            now,
+            vec![key(&fresh, Some(Timestamp::from_second(2_000).unwrap()))],
+            Vec::new(),
+            HashMap::new(),
+        );
         assert_eq!(find(&fresh.hash, time, now).as_deref(), Ok("app"));
         assert_eq!(find(&other.hash, time, now), Err(Closed::Unknown));
         assert_eq!(find(&fresh.hash, Timestamp::from_second(2_000).unwrap(), now), Err(Closed::Unknown));
@@ -193,12 +248,12 @@ mod tests {
     async fn an_unknown_key_waits_for_the_next_read() {
         let fresh = FreshKey::make().unwrap();
         let keyring = Arc::new(Keyring::default());
-        keyring.replace(Instant::now(), Vec::new(), HashMap::new());
+        keyring.replace(Instant::now(), Vec::new(), Vec::new(), HashMap::new());
         let opened_after = async |shown: &str, keys: Vec<Key>| {
             let (opening, shown) = (keyring.clone(), shown.to_owned());
             let opened = tokio::spawn(async move { opening.open(&shown).await.map(|key| key.id) });
             keyring.asked.notified().await;
-            keyring.replace(Instant::now(), keys, HashMap::new());
+            keyring.replace(Instant::now(), keys, Vec::new(), HashMap::new());
             opened.await.unwrap()
         };
         let made = key(&fresh, None);
@@ -215,12 +270,12 @@ mod tests {
         let fresh = FreshKey::make().unwrap();
         let keyring = Arc::new(Keyring::default());
         let (kept, revoked) = (key(&fresh, None), key(&FreshKey::make().unwrap(), None));
-        keyring.replace(Instant::now(), vec![kept.clone(), revoked.clone()], HashMap::new());
+        keyring.replace(Instant::now(), vec![kept.clone(), revoked.clone()], Vec::new(), HashMap::new());
         let ended = tokio::spawn({
             let keyring = keyring.clone();
             async move { keyring.closed(revoked.id).await }
         });
-        keyring.replace(Instant::now(), vec![kept.clone()], HashMap::new());
+        keyring.replace(Instant::now(), vec![kept.clone()], Vec::new(), HashMap::new());
         ended.await.unwrap();
         let still = tokio::time::timeout(Duration::from_millis(20), keyring.closed(kept.id)).await;
         assert!(still.is_err());

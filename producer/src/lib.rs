@@ -54,7 +54,7 @@ const PING: Duration = Duration::from_secs(2);
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Every route of the API and who may use it.
-pub use http::{Access, ROUTES, Route};
+pub use http::{Access, ROUTES, Route, Say};
 
 /// How a producer is run.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,8 @@ pub struct Options {
     pub trusts_loopback: bool,
     /// For those who listen while an episode is made.
     pub new_encoder: NewEncoder,
+    /// For those who want to hear a voice before they choose one.
+    pub say: Say,
 }
 
 /// Nobody could use the API.
@@ -154,7 +156,7 @@ pub async fn run(
     let mut front = JoinSet::new();
     front.spawn(http::serve(
         listener,
-        http::App::new(env.clone(), intake.clone(), listeners.clone(), metrics),
+        http::App::new(env.clone(), intake.clone(), listeners.clone(), options.say, metrics),
         shutdown.clone(),
     ));
     front.spawn(supervise(env.clone(), intake.clone(), shutdown.clone()));

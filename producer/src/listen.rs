@@ -63,6 +63,11 @@ impl Listeners {
         Listeners { new_encoder, room: Arc::new(Semaphore::new(most)), tasks: TaskTracker::new(), shutdown }
     }
 
+    /// Returns when this process leaves: what would go on for ever has to end.
+    pub(crate) async fn leaving(&self) {
+        self.shutdown.cancelled().await;
+    }
+
     /// Begins to play. `None`: too many listen already.
     pub(crate) fn listen(&self, env: &Arc<Env>, listened: Listened) -> Option<mpsc::Receiver<Piece>> {
         let permit = self.room.clone().try_acquire_owned().ok()?;

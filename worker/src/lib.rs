@@ -12,6 +12,7 @@ pub mod failure;
 pub mod fuzzing;
 mod outbox;
 mod run;
+pub mod sample;
 mod session;
 mod source;
 mod task;

@@ -33,6 +33,7 @@ use crate::task::once::Remembered;
 use crate::task::parts::PartSink;
 use crate::task::room::Patience;
 use crate::text::normalise;
+pub(crate) use hearing::sample_sentence;
 
 /// Which rules read a source and write from it, and which prompts ask for it: a part of the name of every outline and script.
 fn writing_revision() -> String {

@@ -69,7 +69,7 @@ pub(crate) async fn submit(fleet: &Fleet, key: &str, body: &Value) -> anyhow::Re
     Ok(answer.json::<Value>().await?["id"].as_str().context("an id")?.to_owned())
 }
 
-async fn get(fleet: &Fleet, key: &str, path: &str) -> anyhow::Result<Value> {
+pub(crate) async fn get(fleet: &Fleet, key: &str, path: &str) -> anyhow::Result<Value> {
     let answer = fleet.http.get(format!("{}{path}", fleet.api)).bearer_auth(key).send().await?;
     Ok(answer.error_for_status()?.json().await?)
 }
@@ -86,8 +86,9 @@ pub(crate) async fn until_state(fleet: &Fleet, key: &str, id: &str, state: &str)
 type Ids = BTreeMap<&'static str, String>;
 
 fn path(route: &Route, ids: &Ids) -> anyhow::Result<String> {
-    if !route.path.contains('{') {
-        return Ok(route.path.to_owned());
+    if !route.path.contains("{id}") {
+        let name = if route.path.starts_with("/voices") { "f2" } else { "icon.svg" };
+        return Ok(route.path.replace("{name}", name));
     }
     let id = ids.iter().find(|(start, _)| route.path.starts_with(**start)).map(|(_, id)| id);
     let id = id.with_context(|| format!("the walk has no id for {}; give it one", route.path))?;
@@ -126,13 +127,29 @@ fn request(fleet: &Fleet, route: &Route, path: &str) -> RequestBuilder {
         ];
         return websocket.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     }
-    if route.method == "POST" { request.json(&body(route)) } else { request }
+    match (route.method == "POST", route.page) {
+        (true, true) => request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body("reason=walked&key=none&language=en&dry_run=on&text=Walked."),
+        (true, false) => request.json(&body(route)),
+        (false, _) => request,
+    }
+}
+
+async fn first_piece(mut response: Response) -> anyhow::Result<String> {
+    let piece = response.chunk().await?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&piece).into_owned())
 }
 
 async fn text(response: Response) -> anyhow::Result<(u16, String)> {
     let status = response.status().as_u16();
-    // A WebSocket that was opened has no end.
-    let text = if status == 101 { String::new() } else { response.text().await? };
+    let is_stream = response.headers().get("content-type").is_some_and(|value| value == "text/event-stream");
+    // A WebSocket that was opened has no end, and neither has a page's stream.
+    let text = match status {
+        101 => String::new(),
+        _ if is_stream => first_piece(response).await?,
+        _ => response.text().await?,
+    };
     Ok((status, text))
 }
 
@@ -166,6 +183,9 @@ pub(crate) async fn every_route_is_walked_with_every_role(servers: &Arc<Servers>
         ("/v1/pauses/", pause["id"].as_str().context("a pause")?.to_owned()),
         ("/v1/keys/", key_of(&get(&fleet, &admin, "/v1/keys").await?).context("a key")?),
     ]);
+    // Pages are about the same things.
+    let of_pages = own.iter().filter_map(|(start, id)| Some((start.strip_prefix("/v1")?, id.clone())));
+    let own: Ids = own.clone().into_iter().chain(of_pages).collect();
     let mut keys = Vec::new();
     for tenant in ["rival", "acme"] {
         for role in Role::ALL {
@@ -174,13 +194,13 @@ pub(crate) async fn every_route_is_walked_with_every_role(servers: &Arc<Servers>
     }
     strangers(&fleet, &own).await?;
     for (tenant, role, key) in keys.iter().filter(|(tenant, ..)| *tenant == "rival") {
-        for route in ROUTES {
+        for route in ROUTES.iter().filter(|route| !is_for_anybody(route)) {
             let about = format!("{tenant} {role} {} {}", route.method, route.path);
             let (status, got) =
                 text(request(&fleet, route, &path(route, &own)?).bearer_auth(key).send().await?).await?;
             match route.access {
                 Access::Needs(needed) if *role < needed => ensure!(status == 403, "{about}: {status} {got}"),
-                _ if route.path.contains('{') => {
+                _ if route.path.contains("{id}") => {
                     let nowhere = path(route, &elsewhere(&own))?;
                     let unknown =
                         text(request(&fleet, route, &nowhere).bearer_auth(key).send().await?).await?.1;
@@ -205,7 +225,8 @@ pub(crate) async fn every_route_is_walked_with_every_role(servers: &Arc<Servers>
     until_state(&fleet, &admin, &podcast, "completed").await?;
     // What reads is walked before what changes.
     for looks in [true, false] {
-        for route in ROUTES.iter().filter(|route| (route.method == "GET") == looks) {
+        for route in ROUTES.iter().filter(|route| (route.method == "GET") == looks && !is_for_anybody(route))
+        {
             for (tenant, role, key) in keys.iter().filter(|(tenant, ..)| *tenant == "acme") {
                 let sent = request(&fleet, route, &path(route, &own)?).bearer_auth(key).send().await?;
                 let (status, got) = text(sent).await?;
@@ -223,6 +244,11 @@ pub(crate) async fn every_route_is_walked_with_every_role(servers: &Arc<Servers>
     fleet.stop().await
 }
 
+/// Forms that sign in and out and choose a language: they change nothing of a tenant's, and want their page's token.
+fn is_for_anybody(route: &Route) -> bool {
+    route.page && route.method == "POST" && route.access == Access::Public
+}
+
 /// Without a key, or with one that was never made.
 async fn strangers(fleet: &Fleet, own: &Ids) -> anyhow::Result<()> {
     let never_made = format!("podfleet_{}_{}", "0".repeat(8), "0".repeat(64));
@@ -233,11 +259,20 @@ async fn strangers(fleet: &Fleet, own: &Ids) -> anyhow::Result<()> {
                 sent = sent.header("authorization", shown);
             }
             let response = sent.send().await?;
+            let led_to = response.url().path().to_owned();
             let challenge = response.headers().contains_key("www-authenticate");
             let (status, got) = text(response).await?;
             let about = format!("{shown:?} {} {}: {status} {got}", route.method, route.path);
             match route.access {
+                Access::Public if is_for_anybody(route) => {
+                    ensure!(shown.is_some() || status == 403, "{about}")
+                }
+                // The way in leads on to a page that judges what was shown.
+                Access::Public if route.path == "/" => ensure!(matches!(status, 200 | 401), "{about}"),
                 Access::Public => ensure!(status == 200, "{about}"),
+                Access::Needs(_) if route.page && shown.is_none() => {
+                    ensure!(status == 200 && led_to == "/login", "{about}: led to {led_to}")
+                }
                 Access::Needs(_) => {
                     ensure!(status == 401 && challenge && got.contains("keys create"), "{about}")
                 }

@@ -10,6 +10,7 @@ mod asking;
 mod audio;
 mod bad_input;
 mod breaker;
+mod browser;
 mod chaos;
 mod claims;
 mod equal;
@@ -25,6 +26,7 @@ mod providers;
 mod recovery;
 mod replay;
 mod scale;
+mod signing_in;
 mod spine;
 mod writer;
 mod writing;
@@ -58,6 +60,9 @@ const TESTS: &[(&str, Test)] = &[
     ("spine::requests_come_over_amqp_too", |s| Box::pin(spine::requests_come_over_amqp_too(s))),
     ("access::every_route_is_walked_with_every_role", |s| {
         Box::pin(access::every_route_is_walked_with_every_role(s))
+    }),
+    ("signing_in::a_session_opens_what_its_key_opens_and_changes_nothing_by_itself", |s| {
+        Box::pin(signing_in::a_session_opens_what_its_key_opens_and_changes_nothing_by_itself(s))
     }),
     ("access::without_a_key_no_producer_starts", |s| Box::pin(access::without_a_key_no_producer_starts(s))),
     ("access::a_revoked_key_opens_nothing_after_five_seconds", |s| {
@@ -251,6 +256,7 @@ fn main() -> ExitCode {
 fn trials(runtime: &'static tokio::runtime::Runtime, servers: Option<&Arc<Servers>>) -> Vec<Trial> {
     TESTS
         .iter()
+        .chain(browser::TESTS)
         .chain(recovery::TESTS)
         .map(|(name, test)| {
             let servers = servers.cloned();

@@ -86,39 +86,43 @@ pub(super) struct Look {
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
     #[serde(flatten)]
-    letter: Letter,
+    pub(super) letter: Letter,
     /// What it means and what to do, in plain words.
-    advice: &'static str,
-    replayable: bool,
+    pub(super) advice: &'static str,
+    pub(super) replayable: bool,
     /// Why it cannot be replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    why_not: Option<String>,
+    pub(super) why_not: Option<String>,
     /// Whose podcast or message it is.
-    principal: String,
-    chain: Value,
-    history: Value,
-    payload: Value,
+    pub(super) principal: String,
+    pub(super) chain: Value,
+    pub(super) history: Value,
+    pub(super) payload: Value,
     /// What an edit changed of the payload.
     #[serde(skip_serializing_if = "Option::is_none")]
-    difference: Option<Value>,
-    audit: Vec<Entry>,
+    pub(super) difference: Option<Value>,
+    pub(super) audit: Vec<Entry>,
 }
 
-/// The payload is redacted unless it is asked for; then the look at it is written down first.
 pub(super) async fn show(
     State(app): State<App>,
     caller: Caller,
     LetterId(id): LetterId,
     Params(look): Params<Look>,
 ) -> Result<Json<Shown>, Problem> {
+    open(&app, &caller, id, look.payload).await.map(Json)
+}
+
+/// The payload is redacted unless it is asked for; then the look at it is written down first.
+pub(super) async fn open(app: &App, caller: &Caller, id: Uuid, with_payload: bool) -> Result<Shown, Problem> {
     let tenant = &caller.tenant;
     let whole = app.read(async |client| reading::letter(client, tenant, id).await).await?;
     let whole = whole.ok_or_else(|| unknown(id))?;
-    if look.payload && caller.role < Role::Support {
-        return Err(forbidden(&caller, Role::Support));
+    if with_payload && caller.role < Role::Support {
+        return Err(forbidden(caller, Role::Support));
     }
     let subject = replay::subject(id);
-    if look.payload {
+    if with_payload {
         let entry = NewAudit {
             tenant,
             principal: &caller.principal,
@@ -136,7 +140,7 @@ pub(super) async fn show(
         .await?;
     }
     let audit = app.read(async |client| audit::of_subject(client, tenant, &subject).await).await?;
-    Ok(Json(shown(whole, look.payload, audit)))
+    Ok(shown(whole, with_payload, audit))
 }
 
 fn shown(whole: Whole, with_payload: bool, audit: Vec<Entry>) -> Shown {

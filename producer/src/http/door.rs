@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use common::access::Role;
+use common::store::keys::Key;
 
+use super::dashboard::frame::session;
 use super::problem::Problem;
 use super::rate::{self, Rate, Subject};
 use crate::accept::Limited;
-use crate::keyring::{Closed, Keyring};
+use crate::keyring::Closed;
 use crate::{Caller, Env};
 
 /// Who may use a route.
@@ -26,9 +28,16 @@ pub enum Access {
 }
 
 /// Stands in front of a route.
-pub(super) async fn admit(env: Arc<Env>, access: Access, mut request: Request, next: Next) -> Response {
+pub(super) async fn admit(
+    env: Arc<Env>,
+    access: Access,
+    page: bool,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let Access::Needs(role) = access else { return next.run(request).await };
-    let caller = match caller(&env, request.headers()).await {
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    let caller = match caller(&env, request.headers(), page || looks).await {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
@@ -73,9 +82,14 @@ fn too_many(per_minute: u32, wait: Duration) -> Problem {
     })
 }
 
-async fn caller(env: &Env, headers: &HeaderMap) -> Result<Caller, Problem> {
+/// A session opens the pages, whose forms prove where they come from, and what pages show of the API: the sound, the texts, the
+/// events. It changes nothing there.
+async fn caller(env: &Env, headers: &HeaderMap, session_opens: bool) -> Result<Caller, Problem> {
     match bearer(headers)? {
-        Some(key) => with_key(&env.keyring, key).await,
+        Some(key) => opened(env.keyring.open(key).await),
+        None if session_opens && !env.trusts_loopback && session(headers).is_some() => {
+            opened(env.keyring.open_session(session(headers).unwrap_or_default()).await)
+        }
         None if env.trusts_loopback && !is_forwarded(headers) => Ok(Caller::local()),
         None if env.trusts_loopback => {
             Err(unauthorized("A proxy has forwarded this, and only this machine is trusted without a key"))
@@ -84,8 +98,8 @@ async fn caller(env: &Env, headers: &HeaderMap) -> Result<Caller, Problem> {
     }
 }
 
-async fn with_key(keyring: &Keyring, shown: &str) -> Result<Caller, Problem> {
-    match keyring.open(shown).await {
+fn opened(found: Result<Arc<Key>, Closed>) -> Result<Caller, Problem> {
+    match found {
         Ok(key) => Ok(Caller {
             tenant: key.tenant.clone(),
             principal: key.principal.clone(),

@@ -118,9 +118,9 @@ pub(super) async fn show(
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
-    state: Option<String>,
-    limit: Option<i64>,
-    cursor: Option<String>,
+    pub(super) state: Option<String>,
+    pub(super) limit: Option<i64>,
+    pub(super) cursor: Option<String>,
 }
 
 /// A page of podcasts, newest first.
@@ -191,7 +191,7 @@ pub(super) fn filter(wanted: Wanted) -> Result<Filter, Problem> {
 }
 
 /// The last podcast of a page, in a form that invites nobody to build one.
-fn cursor(last: Uuid) -> String {
+pub(super) fn cursor(last: Uuid) -> String {
     format!("v1.{}", last.simple())
 }
 

@@ -27,7 +27,7 @@ const MOST_RATE: i32 = 1_200;
 /// Letters that were passed over, as far as they are shown.
 const SHOWN: i64 = 100;
 /// Replays that are listed.
-const LISTED: i64 = 50;
+pub(super) const LISTED: i64 = 50;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,13 +41,13 @@ struct Asked {
 
 /// What a replay would come to; nothing has happened.
 #[derive(Debug, Serialize)]
-struct DryRun {
+pub(super) struct DryRun {
     dry_run: bool,
     #[serde(flatten)]
-    estimate: Estimate,
+    pub(super) estimate: Estimate,
     rate_per_minute: i32,
     /// By the rate alone; each step also waits for the one before.
-    minutes_at_least: i64,
+    pub(super) minutes_at_least: i64,
 }
 
 pub(super) async fn start(
@@ -57,41 +57,65 @@ pub(super) async fn start(
     sent: Body,
 ) -> Result<Response, Problem> {
     let asked: Asked = body(&app, &headers, sent).await?;
-    check_filter(&asked.filter)?;
-    if asked.filter.state.as_deref().is_some_and(|state| state != "open") {
+    let rate = checked(&asked.filter, asked.rate_per_minute)?;
+    if asked.dry_run {
+        return Ok(Json(dry_run(&app, &caller, &asked.filter, rate).await?).into_response());
+    }
+    let progress = begin(&app, &caller, &asked.filter, &reason(asked.reason)?, rate).await?;
+    let location = [(header::LOCATION, format!("/v1/replays/{}", progress.id))];
+    Ok((StatusCode::ACCEPTED, location, Json(progress)).into_response())
+}
+
+/// The rate, once it and the filter will do.
+pub(super) fn checked(filter: &Filter, rate_per_minute: Option<i32>) -> Result<i32, Problem> {
+    check_filter(filter)?;
+    if filter.state.as_deref().is_some_and(|state| state != "open") {
         let remedy = "Leave it out: only open letters are replayed";
         return Err(Problem::bad_request("filter.state", "it is not open", remedy));
     }
-    let rate = asked.rate_per_minute.unwrap_or(RATE);
+    let rate = rate_per_minute.unwrap_or(RATE);
     if !(1..=MOST_RATE).contains(&rate) {
         let remedy = format!("Give 1 to {MOST_RATE} letters a minute");
         return Err(Problem::bad_request("rate_per_minute", format!("it is {rate}"), remedy));
     }
+    Ok(rate)
+}
+
+pub(super) async fn dry_run(
+    app: &App,
+    caller: &Caller,
+    filter: &Filter,
+    rate: i32,
+) -> Result<DryRun, Problem> {
+    let estimate = app.read(async |client| estimate(client, &caller.tenant, filter).await).await?;
+    let minutes_at_least = estimate.letters / i64::from(rate);
+    Ok(DryRun { dry_run: true, estimate, rate_per_minute: rate, minutes_at_least })
+}
+
+pub(super) async fn begin(
+    app: &App,
+    caller: &Caller,
+    filter: &Filter,
+    reason: &str,
+    rate: i32,
+) -> Result<Progress, Problem> {
     let tenant = caller.tenant.as_str();
-    if asked.dry_run {
-        let estimate = app.read(async |client| estimate(client, tenant, &asked.filter).await).await?;
-        let minutes_at_least = estimate.letters / i64::from(rate);
-        return Ok(
-            Json(DryRun { dry_run: true, estimate, rate_per_minute: rate, minutes_at_least }).into_response()
-        );
-    }
-    let reason = reason(asked.reason)?;
     let id = Uuid::now_v7();
-    let decision = Decision { tenant, principal: &caller.principal, reason: &reason, replay: Some(id) };
+    let decision = Decision { tenant, principal: &caller.principal, reason, replay: Some(id) };
     let total = app
         .read(async |client| {
             let tx = client.transaction().await?;
-            let total = bulk::start(&tx, id, &decision, &asked.filter, rate).await?;
-            let after = json!({"replay": "running", "filter": asked.filter, "letters": total, "rate_per_minute": rate});
-            audit::insert(&tx, &entry(&caller, "replay.start", id, Some(&reason), None, after)).await?;
+            let total = bulk::start(&tx, id, &decision, filter, rate).await?;
+            let after =
+                json!({"replay": "running", "filter": filter, "letters": total, "rate_per_minute": rate});
+            audit::insert(&tx, &entry(caller, "replay.start", id, Some(reason), None, after)).await?;
             tx.commit().await?;
             Ok(total)
         })
         .await?;
     tracing::info!(replay = %id, letters = total, "a replay of many letters begins");
     let progress = app.read(async |client| bulk::progress(client, tenant, id).await).await?;
-    let location = [(header::LOCATION, format!("/v1/replays/{id}"))];
-    Ok((StatusCode::ACCEPTED, location, Json(progress.ok_or_else(|| unknown(id))?)).into_response())
+    progress.ok_or_else(|| unknown(id))
 }
 
 fn entry<'a>(
@@ -117,9 +141,9 @@ fn entry<'a>(
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
     #[serde(flatten)]
-    progress: Progress,
+    pub(super) progress: Progress,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    passed_over: Vec<PassedOver>,
+    pub(super) passed_over: Vec<PassedOver>,
 }
 
 pub(super) async fn show(
@@ -127,6 +151,10 @@ pub(super) async fn show(
     caller: Caller,
     ReplayId(id): ReplayId,
 ) -> Result<Json<Shown>, Problem> {
+    look(&app, &caller, id).await.map(Json)
+}
+
+pub(super) async fn look(app: &App, caller: &Caller, id: Uuid) -> Result<Shown, Problem> {
     let found = app
         .read(async |client| match bulk::progress(client, &caller.tenant, id).await? {
             Some(progress) => {
@@ -136,7 +164,7 @@ pub(super) async fn show(
             None => Ok(None),
         })
         .await?;
-    found.map(Json).ok_or_else(|| unknown(id))
+    found.ok_or_else(|| unknown(id))
 }
 
 #[derive(Debug, Serialize)]

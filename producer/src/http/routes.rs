@@ -1,12 +1,16 @@
 //! Every route there is, and who may use it. The router is built from this table and from nothing else, so no route is
 //! without a door; a test of the whole fleet walks it with every role and with the ids of another tenant.
 
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::routing::{MethodRouter, Router, delete, get, post};
 use common::access::Role;
 
+use super::dashboard::{
+    acts as deciding, assets, dead_letters as letters, frame, letter, live, new, now, podcast,
+    podcasts as pages, replays as replay_pages, script, session, voices,
+};
 use super::dead_letters::{self, settle};
 use super::door::{self, Access};
 use super::{
@@ -18,6 +22,8 @@ pub struct Route {
     pub method: Method,
     pub path: &'static str,
     pub access: Access,
+    /// For people: it has a frame around it, and whoever is not signed in is led to where he can.
+    pub page: bool,
     handler: fn() -> MethodRouter<App>,
 }
 
@@ -74,27 +80,82 @@ pub const ROUTES: &[Route] = &[
     read("/livez", PUBLIC, || get(health::alive)),
     read("/readyz", PUBLIC, || get(health::ready)),
     read("/metrics", VIEWER, || get(health::metrics)),
+    // The dashboard.
+    read("/assets/{name}", PUBLIC, || get(assets::serve)),
+    page("/", PUBLIC, || get(pages::home)),
+    page("/login", PUBLIC, || get(session::login)),
+    form("/login", PUBLIC, || post(session::sign_in)),
+    form("/logout", PUBLIC, || post(session::sign_out)),
+    form("/preferences", PUBLIC, || post(session::preferences)),
+    page("/podcasts", VIEWER, || get(pages::list)),
+    page("/podcasts/new", SUBMIT, || get(new::show)),
+    form("/podcasts/new", SUBMIT, || post(new::send)),
+    form("/podcasts/new/estimate", SUBMIT, || post(new::estimate)),
+    page("/voices/{name}", SUBMIT, || get(voices::sample)),
+    page("/podcasts/{id}", VIEWER, || get(podcast::show)),
+    page("/podcasts/{id}/live", VIEWER, || get(live::podcast)),
+    form("/podcasts/{id}/cancel", SUBMIT, || post(podcast::cancel)),
+    page("/podcasts/{id}/script", SUBMIT, || get(script::show)),
+    form("/podcasts/{id}/script", SUBMIT, || post(script::revise)),
+    form("/podcasts/{id}/priority", SUBMIT, || post(deciding::prioritise)),
+    form("/podcasts/{id}/replay", SUPPORT, || post(deciding::replay)),
+    form("/podcasts/{id}/finish-without", SUPPORT, || post(deciding::finish_without)),
+    form("/podcasts/{id}/erase", SUPPORT, || post(deciding::erase)),
+    form("/pauses", SUPPORT, || post(deciding::pause)),
+    form("/pauses/{id}/resume", SUPPORT, || post(deciding::resume)),
+    page("/now", VIEWER, || get(now::show)),
+    page("/now/live", VIEWER, || get(now::live)),
+    page("/dead-letters", VIEWER, || get(letters::list)),
+    form("/dead-letters/replay", SUPPORT, || post(letters::replay)),
+    page("/dead-letters/{id}", VIEWER, || get(letter::show)),
+    form("/dead-letters/{id}/replay", SUPPORT, || post(letter::replay)),
+    form("/dead-letters/{id}/edit", SUPPORT, || post(letter::edit)),
+    form("/dead-letters/{id}/discard", SUPPORT, || post(letter::discard)),
+    page("/replays", VIEWER, || get(replay_pages::list)),
+    page("/replays/{id}", VIEWER, || get(replay_pages::show)),
+    form("/replays/{id}/cancel", SUPPORT, || post(replay_pages::cancel)),
 ];
 
 const fn read(path: &'static str, access: Access, handler: fn() -> MethodRouter<App>) -> Route {
-    Route { method: Method::GET, path, access, handler }
+    Route { method: Method::GET, path, access, page: false, handler }
 }
 
 const fn write(path: &'static str, access: Access, handler: fn() -> MethodRouter<App>) -> Route {
-    Route { method: Method::POST, path, access, handler }
+    Route { method: Method::POST, path, access, page: false, handler }
 }
 
 const fn remove(path: &'static str, access: Access, handler: fn() -> MethodRouter<App>) -> Route {
-    Route { method: Method::DELETE, path, access, handler }
+    Route { method: Method::DELETE, path, access, page: false, handler }
+}
+
+const fn page(path: &'static str, access: Access, handler: fn() -> MethodRouter<App>) -> Route {
+    Route { method: Method::GET, path, access, page: true, handler }
+}
+
+/// What a form of a page does.
+const fn form(path: &'static str, access: Access, handler: fn() -> MethodRouter<App>) -> Route {
+    Route { method: Method::POST, path, access, page: true, handler }
 }
 
 pub(super) fn router(app: App) -> Router {
     let routes = ROUTES.iter().fold(Router::new(), |router, route| {
-        let (env, access) = (app.env.clone(), route.access);
+        let (env, access, page) = (app.env.clone(), route.access, route.page);
         let door = middleware::from_fn(move |request: Request, next: Next| {
-            door::admit(env.clone(), access, request, next)
+            door::admit(env.clone(), access, page, request, next)
         });
-        router.route(route.path, (route.handler)().route_layer(door))
+        let mut handler = (route.handler)();
+        if page {
+            let app = app.clone();
+            let check = move |request: Request, next: Next| frame::check_form(app.clone(), request, next);
+            // The bound of all bodies stands in for the framework's own.
+            handler =
+                handler.route_layer(DefaultBodyLimit::disable()).route_layer(middleware::from_fn(check));
+        }
+        handler = handler.route_layer(door);
+        if page {
+            handler = handler.route_layer(middleware::from_fn(frame::frame));
+        }
+        router.route(route.path, handler)
     });
     routes.with_state(app)
 }
@@ -108,13 +169,16 @@ mod tests {
         for route in ROUTES {
             let changes = route.method != Method::GET;
             let looks = matches!(route.access, Access::Public | Access::Needs(Role::Viewer));
-            assert!(!(changes && looks), "{} {}", route.method, route.path);
+            // To sign in or out, or to choose a language, changes nothing of a tenant's.
+            let own = ["/login", "/logout", "/preferences"].contains(&route.path);
+            assert!(!(changes && looks) || own, "{} {}", route.method, route.path);
         }
     }
 
     #[test]
     fn the_public_routes_are_these() {
         let public = ROUTES.iter().filter(|route| route.access == Access::Public).map(|route| route.path);
-        assert_eq!(public.collect::<Vec<_>>(), ["/livez", "/readyz"]);
+        let pages = ["/assets/{name}", "/", "/login", "/login", "/logout", "/preferences"];
+        assert_eq!(public.collect::<Vec<_>>(), [&["/livez", "/readyz"][..], &pages].concat());
     }
 }

@@ -30,8 +30,8 @@ const ARRIVING: Duration = Duration::from_secs(8);
 
 /// The answer to an accepted request.
 #[derive(Debug, Serialize)]
-struct Receipt {
-    id: Uuid,
+pub(super) struct Receipt {
+    pub(super) id: Uuid,
     state: String,
     links: Links,
     /// The podcast was there before this request.
@@ -74,17 +74,23 @@ async fn accept(
     let idempotency_key = idempotency_key(headers).map_err(refused)?;
     let _memory = memory(app, headers)?;
     let body = read(body, announced(headers)).await.map_err(refused)?;
-    let now = Timestamp::now();
-    let accepted = request::accept(&body, &app.env.config, now, now)
-        .map_err(|faults| ("refused", faulty(&body, faults)))?;
-    drop(body);
     let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    let submission = Submission {
-        accepted,
-        caller: caller.clone(),
-        idempotency_key,
-        traceparent: traceparent.filter(|text| checks::is_traceparent(text)).map(str::to_owned),
-    };
+    let traceparent = traceparent.filter(|text| checks::is_traceparent(text)).map(str::to_owned);
+    take(app, caller, idempotency_key, traceparent, &body).await
+}
+
+/// Judges a request and has it accepted.
+pub(super) async fn take(
+    app: &App,
+    caller: Caller,
+    idempotency_key: Option<String>,
+    traceparent: Option<String>,
+    body: &[u8],
+) -> Result<Receipt, (&'static str, Problem)> {
+    let now = Timestamp::now();
+    let accepted = request::accept(body, &app.env.config, now, now)
+        .map_err(|faults| ("refused", faulty(body, faults)))?;
+    let submission = Submission { accepted, caller: caller.clone(), idempotency_key, traceparent };
     let receipt = app.intake.try_submit(submission).await.map_err(|refusal| problem(&refusal))?;
     let id = receipt.podcast;
     let state = if receipt.replayed {

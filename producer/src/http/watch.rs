@@ -64,7 +64,7 @@ pub(super) async fn events(
 }
 
 /// Returns when the caller's key does not open any more.
-async fn closed(app: &App, caller: &Caller) {
+pub(super) async fn closed(app: &App, caller: &Caller) {
     match caller.key {
         Some(key) => app.env.keyring.closed(key).await,
         None => std::future::pending().await,
@@ -95,7 +95,7 @@ pub(super) fn after(from: From, headers: &HeaderMap) -> Result<i64, Problem> {
 }
 
 /// `None`: the podcast has ended, and nothing comes after `seq`.
-async fn watch(app: &App, caller: &Caller, id: Uuid, seq: i64) -> Result<Option<Watch>, Problem> {
+pub(super) async fn watch(app: &App, caller: &Caller, id: Uuid, seq: i64) -> Result<Option<Watch>, Problem> {
     let found = app.read(async |client| reading::podcast(client, &caller.tenant, id).await).await?;
     let podcast = found.ok_or_else(|| unknown(id))?;
     if podcast.state != "running" && seq >= podcast.seq {

@@ -104,6 +104,16 @@ fn sample(language: &str, source: Option<&str>) -> Option<String> {
     chunks(&text, 2 * SAMPLE_CHARS).into_iter().next().filter(|text| is_speakable(text))
 }
 
+/// The first sentence of our sample in a language.
+pub(crate) fn sample_sentence(language: &str) -> Option<&'static str> {
+    let (_, text) = SAMPLES.iter().find(|(known, _)| *known == primary(language))?;
+    let end = text
+        .char_indices()
+        .find(|(_, c)| matches!(c, '.' | '。'))
+        .map_or(text.len(), |(at, c)| at + c.len_utf8());
+    text.get(..end)
+}
+
 const SAMPLES: [(&str, &str); 11] = [
     (
         "en",

@@ -31,6 +31,23 @@ pub(in crate::http) struct Wanted {
 }
 
 impl Wanted {
+    /// A form of a page sends what nobody chose as an empty text.
+    pub(in crate::http) fn without_blanks(self) -> Wanted {
+        let chosen = |text: Option<String>| text.filter(|text| !text.is_empty());
+        Wanted {
+            state: chosen(self.state),
+            source: chosen(self.source),
+            kind: chosen(self.kind),
+            class: chosen(self.class),
+            engine: chosen(self.engine),
+            podcast: chosen(self.podcast),
+            fingerprint: chosen(self.fingerprint),
+            since: chosen(self.since),
+            until: chosen(self.until),
+            ..self
+        }
+    }
+
     pub(in crate::http) fn filter(&self) -> Result<Filter, Problem> {
         let state = match self.state.as_deref() {
             None => Some("open".to_owned()),

@@ -57,9 +57,9 @@ pub(in crate::http) fn reason(given: Option<String>) -> Result<String, Problem> 
 pub(in crate::http) struct Answer {
     id: Uuid,
     state: &'static str,
-    podcast: Uuid,
+    pub(in crate::http) podcast: Uuid,
     /// What it came to, in one sentence.
-    detail: String,
+    pub(in crate::http) detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,9 @@ pub(in crate::http) async fn replay(
 ) -> Result<Json<Answer>, Problem> {
     let asked: WithReason = body(&app, &headers, sent).await?;
     let reason = reason(asked.reason)?;
-    settle(&app, Wish { caller: &caller, letter: id, reason: &reason, edited: None, many: None }).await
+    settle(&app, Wish { caller: &caller, letter: id, reason: &reason, edited: None, many: None })
+        .await
+        .map(Json)
 }
 
 pub(in crate::http) async fn edit_replay(
@@ -90,15 +92,15 @@ pub(in crate::http) async fn edit_replay(
     let asked: EditReplay = body(&app, &headers, sent).await?;
     let reason = reason(asked.reason)?;
     let edited = Some(&asked.payload);
-    settle(&app, Wish { caller: &caller, letter: id, reason: &reason, edited, many: None }).await
+    settle(&app, Wish { caller: &caller, letter: id, reason: &reason, edited, many: None }).await.map(Json)
 }
 
-async fn settle(app: &App, wish: Wish<'_>) -> Result<Json<Answer>, Problem> {
+pub(in crate::http) async fn settle(app: &App, wish: Wish<'_>) -> Result<Answer, Problem> {
     let replayed = one(&app.env, &app.intake, wish).await.map_err(unavailable)?;
     match replayed {
         Replayed::Resumed(resumed) => {
             let detail = detail(&resumed);
-            Ok(Json(Answer {
+            Ok(Answer {
                 id: wish.letter,
                 state: "replayed",
                 podcast: resumed.podcast,
@@ -106,9 +108,9 @@ async fn settle(app: &App, wish: Wish<'_>) -> Result<Json<Answer>, Problem> {
                 tasks: Some(resumed.tasks),
                 deadline_extended_to: resumed.deadline_extended_to,
                 also_replayed: resumed.also_replayed,
-            }))
+            })
         }
-        Replayed::Accepted { podcast } => Ok(Json(Answer {
+        Replayed::Accepted { podcast } => Ok(Answer {
             id: wish.letter,
             state: "replayed",
             podcast,
@@ -116,7 +118,7 @@ async fn settle(app: &App, wish: Wish<'_>) -> Result<Json<Answer>, Problem> {
             tasks: None,
             deadline_extended_to: None,
             also_replayed: Vec::new(),
-        })),
+        }),
         Replayed::Settled(settled) => Err(already(&settled)),
         Replayed::Unknown => Err(unknown(wish.letter)),
         Replayed::Impossible(why) => {
@@ -179,9 +181,18 @@ pub(in crate::http) async fn discard(
     sent: Body,
 ) -> Result<Json<Discarded>, Problem> {
     let asked: WithReason = body(&app, &headers, sent).await?;
-    let reason = reason(asked.reason)?;
+    set_aside(&app, &caller, id, &reason(asked.reason)?).await.map(Json)
+}
+
+/// The letter is closed, and its podcast stays as it is.
+pub(in crate::http) async fn set_aside(
+    app: &App,
+    caller: &Caller,
+    id: Uuid,
+    reason: &str,
+) -> Result<Discarded, Problem> {
     let (tenant, principal) = (caller.tenant.as_str(), caller.principal.as_str());
-    let decision = Decision { tenant, principal, reason: &reason, replay: None };
+    let decision = Decision { tenant, principal, reason, replay: None };
     let first = app
         .read(async |client| {
             let tx = client.transaction().await?;
@@ -193,7 +204,7 @@ pub(in crate::http) async fn discard(
                 principal,
                 action: "dead_letter.discard",
                 subject: replay::subject(id),
-                reason: Some(&reason),
+                reason: Some(reason),
                 before: Some(json!({"letter": "open"})),
                 after: Some(json!({"letter": "discarded"})),
             };
@@ -204,7 +215,7 @@ pub(in crate::http) async fn discard(
         .await?;
     if first {
         tracing::info!(letter = %id, "a dead letter was discarded");
-        return Ok(Json(Discarded { id, state: "discarded" }));
+        return Ok(Discarded { id, state: "discarded" });
     }
     let found = app.read(async |client| reading::letter(client, tenant, id).await).await?;
     Err(found.and_then(|whole| whole.letter.settled).map_or_else(|| unknown(id), |settled| already(&settled)))

@@ -84,6 +84,22 @@ impl<T> Buffer<T> {
         stale
     }
 
+    /// Takes out everything but the next item that must run alone.
+    pub(crate) fn take_all_but_one_alone(&mut self) -> Vec<T> {
+        let mut kept = None;
+        let mut rest = Vec::new();
+        for ((kind, lane), mut waiting) in std::mem::take(&mut self.lanes) {
+            if lane == Lane::Alone && kept.is_none() {
+                kept = waiting.items.pop_front().map(|item| ((kind, lane), item));
+            }
+            rest.extend(waiting.items.into_iter().map(|(_, item)| item));
+        }
+        if let Some((place, item)) = kept {
+            self.lanes.insert(place, Waiting { items: [item].into(), credit: 0 });
+        }
+        rest
+    }
+
     pub(crate) fn take_all(&mut self) -> Vec<T> {
         std::mem::take(&mut self.lanes)
             .into_values()
@@ -145,5 +161,24 @@ mod tests {
         assert_eq!(buffer.take_stale(start + PATIENCE), ["old"]);
         assert_eq!(buffer.iter().count(), 2);
         assert!(buffer.has_alone());
+    }
+
+    #[test]
+    fn what_must_run_alone_is_left_alone() {
+        let now = Instant::now();
+        let mut buffer = Buffer::new();
+        for (kind, lane, name) in [
+            (Kind::Script, Lane::Low, "script"),
+            (Kind::Script, Lane::Alone, "alone"),
+            (Kind::Tts, Lane::High, "segment"),
+            (Kind::Tts, Lane::Alone, "alone, too"),
+        ] {
+            buffer.push(kind, lane, now, name);
+        }
+        let mut rest = buffer.take_all_but_one_alone();
+        rest.sort_unstable();
+        assert_eq!(rest, ["alone, too", "script", "segment"]);
+        assert_eq!(buffer.pop_alone(), Some((Kind::Script, "alone")));
+        assert_eq!(buffer.iter().count(), 0);
     }
 }

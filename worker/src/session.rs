@@ -142,7 +142,7 @@ struct Session<'a> {
     env: &'a Arc<Env>,
     work: &'a mut Work,
     lanes: Channel,
-    /// Tags of the consumers, one a lane.
+    /// Tags of the consumers, one a lane; none while a task waits to run alone, or does.
     consumers: Vec<ShortString>,
     deliveries: SelectAll<Deliveries>,
     buffer: Buffer<Waiting>,
@@ -163,27 +163,22 @@ impl<'a> Session<'a> {
         let outcomes = amqp::confirming_channel(publishing, timeout).await?;
         let settings = &env.config.collector;
         topology::declare_shared(&outcomes, settings.partitions, settings.single_active).await?;
-        let channel = amqp::channel(consuming, timeout).await?;
-        let (mut consumers, mut deliveries) = (Vec::new(), SelectAll::new());
-        for kind in &env.kinds {
-            for lane in Lane::ALL {
-                let (tag, stream) = consume(env, &channel, *kind, lane).await?;
-                consumers.push(tag);
-                deliveries.push(stream);
-            }
-        }
-        Ok(Session {
+        let mut session = Session {
             env,
             work,
-            lanes: channel,
-            consumers,
-            deliveries,
+            lanes: amqp::channel(consuming, timeout).await?,
+            consumers: Vec::new(),
+            deliveries: SelectAll::new(),
             buffer: Buffer::new(),
             outcomes,
             pulses: amqp::channel(publishing, timeout).await?,
             confirms: Confirms::new(),
             timeout,
-        })
+        };
+        if !session.work.alone {
+            session.take_from_lanes().await?;
+        }
+        Ok(session)
     }
 
     async fn serve(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
@@ -207,7 +202,7 @@ impl<'a> Session<'a> {
             while let Ok(report) = self.work.finished.try_recv() {
                 self.work.take(report);
             }
-            self.start_what_fits();
+            self.start_what_fits().await?;
             self.publish().await?;
         }
     }
@@ -274,20 +269,30 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Starts waiting tickets while there are permits. A task that must run alone waits until nothing else runs, and nothing
-    /// else starts meanwhile.
-    fn start_what_fits(&mut self) {
+    /// Starts waiting tickets while there are permits. A task that must run alone may take this worker along, and nothing else: it
+    /// waits until what runs is done and told, what was not started is handed back first, and nothing is taken meanwhile.
+    async fn start_what_fits(&mut self) -> anyhow::Result<()> {
         if self.work.alone {
-            return;
+            return Ok(());
         }
         if self.buffer.has_alone() {
+            if !self.consumers.is_empty() {
+                self.stop_taking().await?;
+                for waiting in self.buffer.take_all_but_one_alone() {
+                    self.hand_back(waiting);
+                }
+            }
             if self.work.idle()
+                && self.work.outbox.is_empty()
                 && let Some((kind, waiting)) = self.buffer.pop_alone()
             {
                 self.work.alone = true;
                 self.start(kind, waiting, true);
             }
-            return;
+            return Ok(());
+        }
+        if self.consumers.is_empty() {
+            self.take_from_lanes().await?;
         }
         for kind in self.env.kinds.clone() {
             while self.work.in_use.get(&kind).copied().unwrap_or(0) < self.env.permits {
@@ -295,6 +300,7 @@ impl<'a> Session<'a> {
                 self.start(kind, waiting, false);
             }
         }
+        Ok(())
     }
 
     fn start(&mut self, kind: Kind, waiting: Waiting, alone: bool) {
@@ -349,8 +355,20 @@ impl<'a> Session<'a> {
             .await
     }
 
-    /// Takes no more from any lane. What was under way to us goes back with a word: left to the broker, it would be delivered again
-    /// as if somebody might have started it.
+    async fn take_from_lanes(&mut self) -> anyhow::Result<()> {
+        let env = self.env;
+        for kind in &env.kinds {
+            for lane in Lane::ALL {
+                let (tag, stream) = consume(env, &self.lanes, *kind, lane).await?;
+                self.consumers.push(tag);
+                self.deliveries.push(stream);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes no more from any lane. What was under way to us is in the buffer then, to go back with a word: left to the broker, it would
+    /// be delivered again as if somebody might have started it.
     async fn stop_taking(&mut self) -> anyhow::Result<()> {
         for tag in std::mem::take(&mut self.consumers) {
             let cancel = self.lanes.basic_cancel(tag, BasicCancelOptions::default());
@@ -364,9 +382,6 @@ impl<'a> Session<'a> {
             if let Some(delivery) = delivery {
                 self.on_delivery(kind, lane, Some(delivery)).await?;
             }
-        }
-        for waiting in self.buffer.take_all() {
-            self.hand_back(waiting);
         }
         Ok(())
     }
@@ -393,6 +408,9 @@ impl<'a> Session<'a> {
     async fn drain(mut self) -> anyhow::Result<()> {
         self.beat(true).await?;
         self.stop_taking().await?;
+        for waiting in self.buffer.take_all() {
+            self.hand_back(waiting);
+        }
         let deadline = tokio::time::sleep(Duration::from_secs(self.env.config.worker.drain_seconds));
         tokio::pin!(deadline);
         let mut handed_back = false;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use loadtest::providers::{Ledger, Misbehaviour, Provider, Rule, Settings};
+use loadtest::providers::{Latency, Ledger, Misbehaviour, Provider, Rule, Settings};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -315,4 +315,59 @@ pub(crate) async fn an_input_that_kills_its_worker_is_caught(servers: &Arc<Serve
     }
     fleet.at_rest().await?;
     fleet.abandon().await
+}
+
+/// A worker that is busy with others' segments, and has more of them at hand, is given a text that must run alone and aborts it: none
+/// of the others is interrupted by that.
+pub(crate) async fn a_task_that_runs_alone_takes_no_other_along(
+    servers: &Arc<Servers>,
+) -> anyhow::Result<()> {
+    let settings = Settings::default().speech_latency(Latency::fixed_ms(200));
+    let provider = Provider::start(settings).await?;
+    let setup = Setup { workers: 0, ..setup(&provider) };
+    let mut fleet = Fleet::start(servers, "apart", setup).await?;
+    let deadly = [("PODFLEET_CRASH_ON_TEXT", "sentence 1 of the abyss")];
+    let abyss = fleet.submit(&article("abyss", 1)).await?;
+    let mut others = Vec::new();
+    let mut crashes = 0;
+    loop {
+        fleet.spawn("worker", &deadly).await?;
+        let worker = fleet.roles.len() - 1;
+        let began = Instant::now();
+        let ended = loop {
+            ensure!(began.elapsed() < PATIENCE, "nothing became of it; {crashes} crashes");
+            if fleet.roles[worker].child.try_wait()?.is_some() {
+                break false;
+            }
+            if fleet.podcast(&abyss).await?["state"] != "running" {
+                break true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        if ended {
+            break;
+        }
+        ensure!(std::fs::read_to_string(&fleet.roles[worker].log)?.contains("aborting"));
+        fleet.roles.remove(worker);
+        crashes += 1;
+        // It is suspected now, so from here on it runs alone.
+        if crashes == 2 {
+            for title in ["tide", "moon", "harbour"] {
+                others.push(fleet.submit(&article(title, 100)).await?);
+            }
+        }
+    }
+    ensure!(crashes == 5, "{crashes} crashes");
+    ensure!(fleet.podcast(&abyss).await?["failure"]["class"] == "interrupted");
+    let spoken = format!("select count(*) from attempts where podcast_id <> '{abyss}' and class = 'success'");
+    ensure!(fleet.count(&spoken).await? > 0, "it was busy meanwhile");
+    for other in &others {
+        fleet.completed(other).await?;
+        expect_every_number_once(&fleet, other).await?;
+    }
+    let interrupted =
+        format!("select count(*) from attempts where podcast_id <> '{abyss}' and class = 'interrupted'");
+    ensure!(fleet.count(&interrupted).await? == 0, "others were interrupted, too");
+    fleet.at_rest().await?;
+    fleet.stop().await
 }

@@ -130,6 +130,9 @@ const TESTS: &[(&str, Test)] = &[
     ("breaker::an_input_that_kills_its_worker_is_caught", |s| {
         Box::pin(breaker::an_input_that_kills_its_worker_is_caught(s))
     }),
+    ("breaker::a_task_that_runs_alone_takes_no_other_along", |s| {
+        Box::pin(breaker::a_task_that_runs_alone_takes_no_other_along(s))
+    }),
     ("equal::equal_speech_is_paid_once", |s| Box::pin(equal::equal_speech_is_paid_once(s))),
     ("equal::the_work_of_a_dead_worker_is_taken_over", |s| {
         Box::pin(equal::the_work_of_a_dead_worker_is_taken_over(s))

@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
             Ok(suspects)
         })
         .await;
-        let mut suspects = match looked {
+        let suspects = match looked {
             Ok(suspects) => suspects,
             Err(error) => {
                 self.env.store.discard(client);
@@ -197,11 +197,11 @@ impl<'a> Session<'a> {
         };
         // All of them are looked at: workers cannot consume from a lane that was deleted while it was idle.
         let empty = lanes::empty_ones(self.consuming, self.timeout).await?;
-        suspects.retain(|lane| empty.contains(lane));
         if suspects.is_empty() || self.listening_since.elapsed() < LISTENED {
             return Ok(());
         }
-        let released = within(sweep::release_lost(&mut client, &suspects, &self.window, lost_after)).await;
+        let released =
+            within(sweep::release_lost(&mut client, &suspects, &empty, &self.window, lost_after)).await;
         if released.is_err() {
             self.env.store.discard(client);
         }

@@ -208,9 +208,10 @@ async fn fail_overdue(tx: &Transaction<'_>) -> anyhow::Result<Vec<common::wire::
     Ok(new_events.into_iter().map(events::hint).collect())
 }
 
-/// Releases what was dispatched long ago into lanes that are empty now, and that nobody holds.
+/// Releases what was dispatched long ago and nobody holds: from lanes that are empty now, and from those in which later work has passed it.
 pub(crate) async fn release_lost(
     client: &mut Client,
+    suspects: &[(Kind, Lane)],
     empty: &[(Kind, Lane)],
     window: &Window,
     lost_after_seconds: u32,
@@ -220,11 +221,13 @@ pub(crate) async fn release_lost(
     }
     let held = window.held();
     let tx = client.transaction().await?;
-    for (kind, lane) in empty {
-        note(
-            "ticket_lost",
-            repair::lost_from_empty_lane(&tx, *kind, *lane, &held, lost_after_seconds).await?,
-        );
+    for (kind, lane) in suspects {
+        let released = if empty.contains(&(*kind, *lane)) {
+            repair::lost_from_empty_lane(&tx, *kind, *lane, &held, lost_after_seconds).await?
+        } else {
+            repair::lost_from_busy_lane(&tx, *kind, *lane, &held, lost_after_seconds).await?
+        };
+        note("ticket_lost", released);
     }
     tx.commit().await?;
     Ok(())

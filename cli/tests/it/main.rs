@@ -153,6 +153,9 @@ const TESTS: &[(&str, Test)] = &[
     ("live::events_resume_where_they_broke_off", |s| Box::pin(live::events_resume_where_they_broke_off(s))),
     ("live::health_and_metrics_answer", |s| Box::pin(live::health_and_metrics_answer(s))),
     ("providers::the_table_for_speech_is_true", |s| Box::pin(providers::the_table_for_speech_is_true(s))),
+    ("providers::the_tables_for_writing_are_true", |s| {
+        Box::pin(providers::the_tables_for_writing_are_true(s))
+    }),
     ("providers::the_command_serves_until_it_is_told_to_leave", |s| {
         Box::pin(providers::the_command_serves_until_it_is_told_to_leave(s))
     }),

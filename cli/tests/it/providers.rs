@@ -64,10 +64,6 @@ pub(crate) async fn the_table_for_speech_is_true(servers: &Arc<Servers>) -> anyh
     fleet.stop().await
 }
 
-#[allow(
-    dead_code,
-    reason = "not run: some figures of the tables for writing are not measured yet, and it fails"
-)]
 pub(crate) async fn the_tables_for_writing_are_true(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let outlines = document::rows("Outlines", Endpoint::Chat)?;
     document::check(&outlines, Stage::Outline)?;

@@ -24,6 +24,15 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("recovery::broker::requests_over_amqp_stay_in_their_queue", |s| {
         Box::pin(broker::requests_over_amqp_stay_in_their_queue(s))
     }),
+    ("recovery::severed::a_commit_without_an_answer_counts_once", |s| {
+        Box::pin(severed::a_commit_without_an_answer_counts_once(s))
+    }),
+    ("recovery::lost::purged_lanes_and_outcomes_are_found", |s| {
+        Box::pin(lost::purged_lanes_and_outcomes_are_found(s))
+    }),
+    ("recovery::lost::what_is_lost_from_a_busy_lane_is_found", |s| {
+        Box::pin(lost::what_is_lost_from_a_busy_lane_is_found(s))
+    }),
     ("recovery::lost::missed_fan_ins_are_made_and_drift_is_told", |s| {
         Box::pin(lost::missed_fan_ins_are_made_and_drift_is_told(s))
     }),

@@ -83,7 +83,8 @@ async fn say(
     Ok((speakable_units(&input.text, &input.language), samples * 1_000 / u64::from(SAMPLE_RATE)))
 }
 
-/// Twenty seconds of plain prose in the language: one of ours, else the source's first sentences.
+/// Twenty seconds of plain prose in the language, with as few pauses in it as turns have: one of ours, else the source's first
+/// sentences.
 fn sample(language: &str, source: Option<&str>) -> Option<String> {
     let primary = primary(language);
     if let Some((_, text)) = SAMPLES.iter().find(|(known, _)| *known == primary) {
@@ -117,9 +118,9 @@ pub(crate) fn sample_sentence(language: &str) -> Option<&'static str> {
 const SAMPLES: [(&str, &str); 11] = [
     (
         "en",
-        "Every morning the harbour wakes before the town does. The boats come back from the open sea, and their crews carry \
-         boxes of fish across the wet stones. Gulls wait on the roofs and hope that something will fall. By the time the shops \
-         open, most of the work is done, and until the evening it is quiet again.",
+        "Every morning the harbour wakes before the town does. The boats come back from the open sea and their crews carry \
+         boxes of fish across the wet stones while the gulls on the roofs hope that something will fall. By the time the shops \
+         open most of the work is done, and until the evening it is quiet again.",
     ),
     (
         "ko",

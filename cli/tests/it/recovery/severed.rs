@@ -47,10 +47,14 @@ async fn pass(client: TcpStream, upstream: SocketAddr, wanted: Arc<AtomicUsize>)
         (client.into_split(), server.into_split());
     let forth = async {
         let mut buffer = vec![0; 64 * 1024];
+        // A read may end in the middle of the word.
+        let mut seen = Vec::new();
         loop {
             let count = from_client.read(&mut buffer).await?;
             to_server.write_all(&buffer[..count]).await?;
-            let commits = buffer[..count].windows(7).any(|word| word == b"COMMIT\0");
+            seen.extend_from_slice(&buffer[..count]);
+            let commits = seen.windows(7).any(|word| word == b"COMMIT\0");
+            seen.drain(..seen.len().saturating_sub(6));
             let takes = |left: usize| left.checked_sub(1);
             if count == 0
                 || commits && wanted.fetch_update(Ordering::AcqRel, Ordering::Acquire, takes).is_ok()
@@ -80,7 +84,6 @@ async fn pass(client: TcpStream, upstream: SocketAddr, wanted: Arc<AtomicUsize>)
     Ok(())
 }
 
-#[allow(dead_code, reason = "not run: it failed once in three runs, and why is not known yet")]
 pub(crate) async fn a_commit_without_an_answer_counts_once(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
     let setup = Setup { producers: 0, collectors: 0, ..Setup::default() };
@@ -105,14 +108,18 @@ pub(crate) async fn a_commit_without_an_answer_counts_once(servers: &Arc<Servers
         anyhow::Ok((response.status().as_u16(), response.json::<Value>().await?))
     };
     before_producer.wanted.store(1, Ordering::Release);
-    let asked = Instant::now();
-    let (status, answer) = post().await?;
-    ensure!(before_producer.wanted.load(Ordering::Acquire) == 0, "no COMMIT passed");
-    ensure!(
-        status == 503 && asked.elapsed() < Duration::from_secs(9),
-        "{status} {:?} {answer}",
-        asked.elapsed()
-    );
+    until("a COMMIT that is severed", async || {
+        let asked = Instant::now();
+        let (status, answer) = post().await?;
+        // A producer that did not get as far as that promises nothing, either.
+        ensure!(
+            status == 503 && asked.elapsed() < Duration::from_secs(9),
+            "{status} {:?} {answer}",
+            asked.elapsed()
+        );
+        Ok((before_producer.wanted.load(Ordering::Acquire) == 0).then_some(()))
+    })
+    .await?;
     ensure!(fleet.count("select count(*) from podcasts").await? == 1, "it was committed all the same");
     let id = until("acceptance", async || {
         let (status, answer) = post().await?;
@@ -126,7 +133,7 @@ pub(crate) async fn a_commit_without_an_answer_counts_once(servers: &Arc<Servers
     fleet.until_count(SPOKEN, |spoken| spoken >= 1).await?;
     before_collector.wanted.store(1, Ordering::Release);
     fleet.completed(&id).await?;
-    ensure!(before_collector.wanted.load(Ordering::Acquire) == 0, "no COMMIT passed");
+    ensure!(before_collector.wanted.load(Ordering::Acquire) == 0, "no COMMIT of the collector passed");
     expect_every_number_once(&fleet, &id).await?;
     ensure!(provider.ledger().answers_by_text().values().all(|count| *count == 1), "paid once");
     let log = std::fs::read_to_string(&fleet.role("collector").log)?;

@@ -80,7 +80,28 @@ pub async fn lost_from_empty_lane(
     Ok(tx.execute(&update, &[&kind.as_str(), &lane.as_str(), &held_by_workers, &seconds]).await?)
 }
 
-/// Lanes that have tasks dispatched so many seconds ago or earlier: candidates for [`lost_from_empty_lane`].
+/// Tasks that were passed over: nobody live holds them, though somebody holds a task of the same lane that was dispatched so many
+/// seconds later. Lanes are first in, first out, and a ticket that is delivered again is not run, so a mistake costs a message.
+pub async fn lost_from_busy_lane(
+    tx: &Transaction<'_>,
+    kind: Kind,
+    lane: Lane,
+    held_by_workers: &[Uuid],
+    seconds: u32,
+) -> anyhow::Result<u64> {
+    let update = tx
+        .prepare_cached(release!(
+            "t.kind = $1 and t.lane = $2 and t.id <> all($3) and t.dispatched_at < (
+                 select max(h.dispatched_at) from tasks h
+                 where h.state = 'dispatched' and h.kind = $1 and h.lane = $2 and h.id = any($3)
+             ) - make_interval(secs => $4)"
+        ))
+        .await?;
+    let seconds = f64::from(seconds);
+    Ok(tx.execute(&update, &[&kind.as_str(), &lane.as_str(), &held_by_workers, &seconds]).await?)
+}
+
+/// Lanes that have tasks dispatched so many seconds ago or earlier: something may be lost there.
 pub async fn lanes_with_old_tickets(tx: &Transaction<'_>, seconds: u32) -> anyhow::Result<Vec<(Kind, Lane)>> {
     let select = tx
         .prepare_cached(

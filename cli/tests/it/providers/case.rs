@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::course::{Course, course, overcome};
 use super::document::{Calls, Row, says};
-use super::{TIMEOUT_MS, hurried};
+use super::{TIMEOUT_MS, hurried, may_refuse};
 use crate::fleet::{Fleet, PATIENCE};
 
 /// Shorter than the shortest wait for an engine that cannot work.
@@ -114,8 +114,8 @@ pub(super) async fn submit(
     rule.times = once.then_some(1);
     rule.status = status;
     provider.add_rules(vec![rule])?;
-    // Where lengths decide how often the engine is asked, what others have spoken so far must not.
-    let of_its_own = matches!(row.calls()?, Calls::UpTo(_));
+    // Where lengths decide how often the engine is asked, what others have spoken so far must not; nor where others have long spoken.
+    let of_its_own = matches!(row.calls()?, Calls::UpTo(_)) || may_refuse(row);
     let mut request = stage.request(&marker, if of_its_own { &marker } else { "shared" });
     if row.time == "at the deadline" {
         request["deadline_seconds"] = json!(DEADLINE_S);
@@ -195,7 +195,11 @@ fn check_times(case: &Case, course: Course, ended: &Value, attempts: &[Attempt])
     let time =
         |name: &str| -> anyhow::Result<Timestamp> { Ok(ended[name].as_str().unwrap_or_default().parse()?) };
     let took = time("finished_at")?.duration_since(time("created_at")?).unsigned_abs();
-    let calls = Duration::from_millis(TIMEOUT_MS) * u32::try_from(attempts.len())?;
+    let calls = match case.row.calls()? {
+        Calls::Each(_) => attempts.len(),
+        Calls::UpTo(most) => most.max(attempts.len()),
+    };
+    let calls = Duration::from_millis(TIMEOUT_MS) * u32::try_from(calls)?;
     let longest = match course {
         Course::GivenUp { waits, .. } => waits + calls,
         Course::Single => calls,

@@ -54,7 +54,7 @@ impl Row {
         };
         let mut words = time.split(' ');
         match (words.next(), words.next()) {
-            (Some(calls), Some("calls")) if most => Ok(Calls::UpTo(calls.parse()?)),
+            (Some(calls), Some("calls" | "×")) if most => Ok(Calls::UpTo(calls.parse()?)),
             (Some(calls), Some("calls" | "call")) => {
                 let (calls, attempts) = (calls.parse::<usize>()?, self.attempts.parse::<usize>()?);
                 ensure!(calls % attempts == 0, "{calls} calls cannot be {attempts} times the same");
@@ -91,6 +91,10 @@ pub(super) fn check(rows: &[Row], stage: Stage) -> anyhow::Result<()> {
         let class = row.class()?;
         let course = course(&Policy::default(), class, row.is_wrong_answer(), retry_after(row));
         let time = match (class, course, row.calls()?) {
+            (Class::Timeout, _, Calls::UpTo(_)) if row.is_overcome()? => {
+                let course = overcome(&Policy::default(), row.most_attempts()?);
+                format!("up to {}", course.time_outs(shipped_time_out(row, stage)?))
+            }
             (Class::Timeout, Course::GivenUp { .. }, _) => course.time_outs(shipped_time_out(row, stage)?),
             (_, Course::Single, Calls::UpTo(most)) => format!("up to {most} calls"),
             (_, _, Calls::UpTo(most)) if row.is_overcome()? => {

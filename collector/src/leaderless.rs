@@ -23,6 +23,8 @@ const BROKERS_PATIENCE: Duration = Duration::from_secs(75);
 /// the broker's dead-letter worker of such a queue dies with it, again and again, until its supervisor gives up, and from then on
 /// no queue of that broker keeps a leader (seen on 3.10.8: a fleet that began all at once never made anything).
 const BEING_MADE: Duration = Duration::from_secs(6);
+/// It is asked for so long at a time, meanwhile, and after such a pause.
+const PATIENCE: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(250);
 /// Deleting such a queue took 5 s.
 const DELETION: Duration = Duration::from_secs(20);
@@ -39,11 +41,13 @@ enum Answer {
 /// Deletes every queue of ours that has no leader.
 pub(crate) async fn delete(env: &Env, connection: &Connection) -> anyhow::Result<()> {
     let broker = &env.config.broker;
+    // Collectors that look at the same time do not delete at the same time: the second one would hit what the first has made anew.
+    let until = Instant::now() + BEING_MADE.mul_f64(1.0 + fastrand::f64() / 3.0);
     let ask = async |queue: String| (ask(connection, &queue, broker.timeout()).await, queue);
     let answers = join_all(queues(env.config.collector.partitions).into_iter().map(ask)).await;
     let suspects = answers.into_iter().filter(|(answer, _)| *answer != Answer::Serves);
     // An internal error ends the connection, and all that was asked on it: each suspect is asked again on one of its own.
-    try_join_all(suspects.map(|(_, queue)| delete_if_leaderless(broker, queue))).await?;
+    try_join_all(suspects.map(|(_, queue)| delete_if_leaderless(broker, queue, until))).await?;
     anyhow::ensure!(connection.status().connected(), "a queue without a leader ended the connection");
     Ok(())
 }
@@ -54,11 +58,9 @@ fn queues(partitions: u16) -> Vec<String> {
     lanes.chain(outcomes).chain([REQUESTS_QUEUE.to_owned(), DEAD_QUEUE.to_owned()]).collect()
 }
 
-async fn delete_if_leaderless(broker: &Broker, queue: String) -> anyhow::Result<()> {
+async fn delete_if_leaderless(broker: &Broker, queue: String, until: Instant) -> anyhow::Result<()> {
     let irreplaceable = queue == REQUESTS_QUEUE || queue == DEAD_QUEUE;
-    let patience = if irreplaceable { BROKERS_PATIENCE } else { broker.timeout() };
-    // Collectors that look at the same time do not delete at the same time: the second one would hit what the first has made anew.
-    let until = Instant::now() + BEING_MADE.mul_f64(1.0 + fastrand::f64());
+    let patience = if irreplaceable { BROKERS_PATIENCE } else { PATIENCE };
     loop {
         let connection = amqp::connect(broker, "collector probe").await?;
         let answer = ask(&connection, &queue, patience).await;

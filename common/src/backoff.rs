@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// Delays between attempts to reach a server: 100 ms doubling to 4 s, each with up to its own length of jitter, without end.
+/// Delays between attempts to reach a server: 100 ms doubling to 2 s, each with up to its own length of jitter, without end.
 #[derive(Debug)]
 pub struct Reconnect(ExponentialBackoff);
 
@@ -18,7 +18,7 @@ impl Default for Reconnect {
 impl Reconnect {
     /// How long to wait before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
-        self.0.next().unwrap_or(Duration::from_secs(5))
+        self.0.next().unwrap_or(Duration::from_secs(2))
     }
 
     /// Starts again from the shortest delay: call it once the connection has worked.
@@ -30,7 +30,7 @@ impl Reconnect {
 fn builder() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(4))
+        .with_max_delay(Duration::from_secs(2))
         .with_factor(2.0)
         .with_jitter()
         .without_max_times()
@@ -45,7 +45,7 @@ mod tests {
         let mut reconnect = Reconnect::default();
         let delays: Vec<Duration> = (0..40).map(|_| reconnect.next_delay()).collect();
         assert!(delays[0] < Duration::from_millis(250));
-        assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(9)));
-        assert!(delays[39] >= Duration::from_secs(4));
+        assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(5)));
+        assert!(delays[39] >= Duration::from_secs(2));
     }
 }

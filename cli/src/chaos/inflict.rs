@@ -124,6 +124,10 @@ impl Hand<'_> {
             self.world.end(&victim).await?;
             return Ok(Came::Over);
         }
+        if signal == Signal::SIGKILL {
+            self.world.kill(&victim).await?;
+            return Ok(Came::Over);
+        }
         self.world.signal(&victim, signal)?;
         Ok(match signal {
             Signal::SIGSTOP => self.lasts(Target::Member(victim), 1000, 9000),

@@ -60,7 +60,10 @@ impl Interceptor<'_> {
             Mischief::Newer => lane,
             _ => self.random.choice([lane, outcomes_queue_name(0, 1)]).context("a queue")?,
         };
-        let taken = self.take(&queue).await?;
+        let mut taken = self.take(&queue).await?;
+        // What says that it came before must go on saying so, because whoever had it may have paid: it goes back when this
+        // connection closes.
+        taken.retain(|delivery| !delivery.redelivered);
         let enough = if mischief == Mischief::Reordered { 2 } else { 1 };
         if taken.len() < enough {
             self.put_back(&queue, &taken).await?;

@@ -238,6 +238,15 @@ impl World {
         Ok(())
     }
 
+    /// Kills a member, and waits until it is gone: who looks for the dead must find it.
+    pub(super) async fn kill(&mut self, name: &str) -> anyhow::Result<()> {
+        if let Some(child) = &mut self.member(name)?.child {
+            child.start_kill()?;
+            child.wait().await?;
+        }
+        Ok(())
+    }
+
     /// Asks a member to leave, and insists.
     pub(super) async fn end(&mut self, name: &str) -> anyhow::Result<()> {
         if let Some(child) = self.member(name)?.child.take() {

@@ -40,10 +40,9 @@ pub(crate) async fn purged_lanes_and_outcomes_are_found(servers: &Arc<Servers>) 
     ensure!(fleet.messages(TICKETS).await? == 0, "the lane is purged");
     fleet.until_count(REPAIRED, |count| count >= 6).await?;
     // Released is not yet dispatched, and nobody would do that when the collectors are gone.
-    until(
-        "tickets in the lane again",
-        async || Ok((fleet.messages(TICKETS).await.unwrap_or(0) >= 6).then_some(())),
-    )
+    until("tickets in the lane again", async || {
+        Ok((fleet.messages(TICKETS).await.unwrap_or(0) >= 6).then_some(()))
+    })
     .await?;
 
     // Nobody takes outcomes: they pile up, and are purged.
@@ -93,7 +92,7 @@ pub(crate) async fn what_is_lost_from_a_busy_lane_is_found(servers: &Arc<Servers
     let provider = Provider::start(Settings::default().speech_latency(latency)).await?;
     let setup = Setup { workers: 0, ..Setup::default() }
         .with_speech_server(&provider.url())
-        .with("COLLECTOR__LOST_AFTER_SECONDS", 5);
+        .with("COLLECTOR__LOST_AFTER_SECONDS", 10);
     let mut fleet = Fleet::start(servers, "busy-lane", setup).await?;
     let id = fleet.submit(&numbered_article(2, 40)).await?;
     fleet.spawn_with("worker", &["--tasks".to_owned(), "outline,script".to_owned()], &[]).await?;

@@ -342,6 +342,8 @@ impl Step<'_> {
                 frames: 0,
                 duration_ms: 0,
                 segments: 0,
+                loudness: Vec::new(),
+                true_peak_dbtp: None,
             };
             self.mixed(task, nothing);
         }

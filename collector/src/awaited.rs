@@ -76,6 +76,7 @@ mod tests {
             cost_micros: 0,
             cached: false,
             saved: Price::default(),
+            measure: None,
             result: None,
             error: Some(error),
         }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use common::class::Class;
 use common::crash;
+use common::durations::Doer;
 use common::publisher::{Checkpoint, Outgoing};
 use common::store::attempts::{self, NewAttempt};
 use common::store::dead_letters::{self, NewDeadLetter, Source};
 use common::store::events::{self, hint, next};
 use common::store::podcasts::{self, Podcast, State as PodcastState};
-use common::store::tasks::{self, NewTask, Start, State};
+use common::store::tasks::{self, Between, NewTask, Start, State};
 use common::store::{Transaction, chapters, fleet};
 use common::wire::{Hint, Outcome};
 use common::work::Kind;
@@ -98,8 +100,21 @@ async fn transaction(
     for ms in changes.audible.iter().filter_map(|id| rows.podcasts.get(id)?.first_audio_ms()) {
         metrics::histogram!("podfleet_first_audio_seconds").record(ms as f64 / 1_000.0);
     }
+    learn(window, &rows, batch);
     crash::point("collector.after_commit_before_publish");
     Ok(Committed { outgoing, hints, checkpoint })
+}
+
+/// How long work took that was really done: what was found, or counted before, says nothing.
+fn learn(window: &mut Window, rows: &Rows, batch: &[Outcome]) {
+    let done =
+        batch.iter().filter(|outcome| outcome.class == Class::Success && outcome.last && !outcome.cached);
+    for outcome in done {
+        let (Some(task), Some(measure)) = (rows.tasks.get(&outcome.task), &outcome.measure) else { continue };
+        let took = outcome.finished_at.duration_since(outcome.started_at);
+        let doer = Doer::new(outcome.kind, &task.engine, &measure.voice);
+        window.learnt.observe(doer, measure.chars as f64, took.as_secs_f64() * 1_000.0);
+    }
 }
 
 /// Work that others wait for has ended: they are sent for at once, to find its result, or to do it themselves.
@@ -111,7 +126,7 @@ async fn send_for_waiting(
     let ended = window.awaited.note(batch, std::time::Instant::now());
     if !ended.is_empty() {
         for (kind, lane) in tasks::dispatch::promote_awaiting(tx, &ended).await? {
-            window.set_waiting(kind, lane, true);
+            window.waits_anywhere(kind, lane);
         }
     }
     Ok(())
@@ -141,7 +156,7 @@ async fn lock(tx: &Transaction<'_>, batch: &[Outcome]) -> anyhow::Result<Rows> {
     let (podcasts, tasks, chapters) = tokio::try_join!(
         biased;
         podcasts::lock(tx, &podcast_ids),
-        tasks::lock(tx, &task_ids),
+        tasks::lock(tx, between(batch), &task_ids),
         chapters::of_podcasts(tx, with_chapters),
     )?;
     Ok(Rows {
@@ -149,6 +164,10 @@ async fn lock(tx: &Transaction<'_>, batch: &[Outcome]) -> anyhow::Result<Rows> {
         tasks: tasks.into_iter().map(|task| (task.id, task)).collect(),
         chapters: chapters.into_iter().map(|c| ((c.podcast_id, c.generation, c.chapter), c)).collect(),
     })
+}
+
+fn between(batch: &[Outcome]) -> Between {
+    Between::of(batch.iter().map(|outcome| outcome.podcast))
 }
 
 async fn write_tasks(
@@ -170,15 +189,18 @@ async fn write_tasks(
         tasks::withdraw_mix(tx, *podcast, *generation, *chapter).await?;
     }
     let touched: Vec<_> = changes.touched_chapters.iter().filter_map(|key| rows.chapters.get(key)).collect();
+    // How far a script that is finished had come is of no use any more.
+    let finished: BTreeSet<Uuid> = changes.finished.iter().map(|task| task.id).collect();
     let parts = changes
         .parts
         .iter()
+        .filter(|(task, ..)| !finished.contains(task))
         .filter_map(|(task, parts, turns)| Some((rows.tasks.get(task)?.podcast_id, *task, *parts, *turns)))
         .map(|(podcast, task, parts, turns)| tasks::accept_parts(tx, podcast, task, parts, turns));
     tokio::try_join!(
         biased;
         attempts::insert(tx, &attempts),
-        tasks::finish(tx, &changes.finished),
+        tasks::finish(tx, between(batch), &changes.finished),
         tasks::change(tx, &changes.moved),
         try_join_all(parts),
         chapters::insert(tx, &changes.chapters),
@@ -226,12 +248,15 @@ async fn following_task(
 /// Decides which of the new tasks go out with this commit, and gives these their numbers.
 fn place(env: &Env, window: &mut Window, new: &mut [NewTask], reserved: &mut Vec<i64>) -> Vec<Outgoing> {
     let mut outgoing = Vec::new();
+    // Where there is not room for all.
+    new.sort_by_key(|task| task.rank);
     for task in new {
-        if task.start == Start::Ready && !window.holds(task) && window.take(task.kind, task.lane) {
+        if task.start == Start::Ready && !window.holds(task) && window.take(task.kind, task.lane, task.rank) {
+            let expected_ms = plan::expected_ms(&env.config, &window.learnt, task.kind, &task.engine);
             let seq = env.ledger.reserve(1);
             reserved.push(seq);
             task.start = Start::Dispatched { seq };
-            let mut out = plan::outgoing(task, seq, &env.config);
+            let mut out = Outgoing::first_attempt(task, seq, expected_ms);
             out.ticket.workers = window.workers_with(&task.engine);
             outgoing.push(out);
         }

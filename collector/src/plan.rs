@@ -1,20 +1,12 @@
 //! What is published of a task. The task itself is built in [`common::plan`].
 
 use common::config::Config;
+use common::durations::Durations;
 pub(crate) use common::plan::{join, mix, task};
-use common::publisher::Outgoing;
-use common::store::tasks::NewTask;
 use common::work::Kind;
 
-/// The ticket of a task that is inserted as dispatched.
-pub(crate) fn outgoing(task: &NewTask, seq: i64, config: &Config) -> Outgoing {
-    Outgoing::first_attempt(task, seq, expected_ms(config, task.kind, &task.engine))
-}
-
-/// What a task usually takes: decides whether tickets share a message.
-pub(crate) fn expected_ms(config: &Config, kind: Kind, engine: &str) -> u32 {
-    match (config.engines.get(engine), kind) {
-        (Some(engine), _) => engine.expected_ms,
-        (None, _) => 1_000,
-    }
+/// What a task usually takes, as far as that was learnt, else by the configuration: decides whether tickets share a message.
+pub(crate) fn expected_ms(config: &Config, learnt: &Durations, kind: Kind, engine: &str) -> u32 {
+    let configured = config.engines.get(engine).map_or(1_000, |engine| engine.expected_ms);
+    learnt.usual_ms(kind, engine).map_or(configured, |ms| ms.round() as u32)
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use common::amqp;
 use common::crash;
+use common::durations::Durations;
 use common::publisher::TicketPublisher;
-use common::store::{self, fleet, tasks::repair};
+use common::store::{self, durations, fleet, tasks::repair};
 use common::topology::{self, DEAD_QUEUE, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, outcomes_queue_name};
 use common::wire::{self, Outcome, Pulse};
 use futures_util::stream::{SelectAll, select_all};
@@ -40,6 +41,8 @@ const TICK: Duration = Duration::from_millis(200);
 /// How often lanes are inspected and workers saved.
 const INSPECTION: Duration = Duration::from_secs(5);
 const SAVE_WORKERS: Duration = Duration::from_secs(30);
+/// They are saved for the first time as soon as all of them have been heard.
+const FIRST_SAVE: Duration = Duration::from_secs(6);
 /// Two heartbeats and a little: only after that is it known what live workers hold.
 const LISTENED: Duration = Duration::from_secs(11);
 
@@ -81,7 +84,7 @@ struct Session<'a> {
     timeout: Duration,
     listening_since: Instant,
     inspected: Instant,
-    saved: Instant,
+    save_at: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -109,6 +112,8 @@ impl<'a> Session<'a> {
         }
         let dead_channel = amqp::channel(consuming, timeout).await?;
         dead_channel.basic_qos(1, BasicQosOptions::default()).await?;
+        let mut window = Window::new(Instant::now());
+        window.learnt = Durations::known(env.store.run(async |client| durations::load(client).await).await?);
         Ok(Session {
             env,
             consuming,
@@ -117,13 +122,13 @@ impl<'a> Session<'a> {
             dead: amqp::consume(&dead_channel, DEAD_QUEUE, "collector", false, timeout).await?,
             hints: amqp::channel(publishing, timeout).await?,
             publisher,
-            window: Window::new(Instant::now()),
+            window,
             sweeper: Sweeper::new(),
             inspector: Inspector::default(),
             timeout,
             listening_since: Instant::now(),
             inspected: Instant::now(),
-            saved: Instant::now(),
+            save_at: Instant::now() + FIRST_SAVE,
         })
     }
 
@@ -169,8 +174,8 @@ impl<'a> Session<'a> {
             self.inspected = Instant::now();
             self.inspect().await?;
         }
-        if self.saved.elapsed() > SAVE_WORKERS {
-            self.saved = Instant::now();
+        if Instant::now() > self.save_at {
+            self.save_at = Instant::now() + SAVE_WORKERS;
             self.save_workers().await?;
         }
         Ok(())
@@ -210,11 +215,13 @@ impl<'a> Session<'a> {
 
     async fn save_workers(&mut self) -> anyhow::Result<()> {
         let pulses: Vec<_> = self.window.workers().cloned().collect();
+        let learnt = self.window.learnt.take_changed();
         self.env
             .store
             .run(async |client| {
                 let tx = client.transaction().await?;
                 fleet::save_workers(&tx, &pulses).await?;
+                durations::save(&tx, &learnt).await?;
                 tx.commit().await?;
                 fleet::make_partitions(client).await
             })
@@ -301,11 +308,23 @@ impl<'a> Session<'a> {
             Err(error) => return Err(error),
         };
         crash::point("collector.after_publish_before_ack");
-        // One by one: with several partitions, deliveries of one channel need not be taken in the order of their tags.
-        for delivery in &batch.deliveries {
+        self.ack(&batch.deliveries).await?;
+        told
+    }
+
+    /// Of one queue, deliveries are taken in the order of their tags, and whatever came before is settled: one word is enough for all.
+    /// With several partitions they need not be.
+    async fn ack(&self, deliveries: &[Delivery]) -> anyhow::Result<()> {
+        if self.env.config.collector.partitions == 1 {
+            return match deliveries.last() {
+                Some(last) => amqp::ack(&last.acker, true, self.timeout).await,
+                None => Ok(()),
+            };
+        }
+        for delivery in deliveries {
             amqp::ack(&delivery.acker, false, self.timeout).await?;
         }
-        told
+        Ok(())
     }
 
     async fn apply(&mut self, outcomes: &[Outcome]) -> anyhow::Result<Committed> {

@@ -9,7 +9,7 @@ use common::store::dead_letters::{self, NewDeadLetter, Source};
 use common::store::minutes::{self, Counts};
 use common::store::pauses::InForce;
 use common::store::podcasts::{self, Failure, State as PodcastState};
-use common::store::tasks::{self, State, dispatch, repair};
+use common::store::tasks::{self, Between, State, dispatch, repair};
 use common::store::{Transaction, events, fleet, pauses};
 use common::topology::Lane;
 use common::wire::{ErrorReport, Ticket};
@@ -83,9 +83,9 @@ async fn transaction(
     let unpublished = repair::unpublished(&tx, env.ledger.id, &checkpoint.failed).await?;
     fleet::checkpoint(&tx, env.ledger.id, "collector", &checkpoint).await?;
     note("unpublished", unpublished);
-    dispatch::promote_due(&tx).await?;
+    let promoted = dispatch::promote_due(&tx).await?;
     window.pauses = pauses::in_force(&tx).await?;
-    pauses::release(&tx).await?;
+    let promoted = promoted + pauses::release(&tx).await?;
     if rarely {
         note("publisher_gone", repair::of_dead_publishers(&tx).await?);
         fleet::forget_dead_publishers(&tx).await?;
@@ -95,7 +95,7 @@ async fn transaction(
         window.observe(Instant::now());
         window.awaited.forget_old(Instant::now());
     }
-    window.resync(dispatch::in_flight(&tx).await?, &dispatch::waiting_lanes(&tx).await?);
+    window.resync(dispatch::in_flight(&tx).await?, &dispatch::waiting_lanes(&tx).await?, promoted > 0);
     let outgoing = dispatch_waiting(env, &tx, window, reserved).await?;
     tx.commit().await?;
     dead_letters::count(Source::Podcast, Class::Expired, hints.len());
@@ -137,10 +137,11 @@ pub(crate) async fn dispatch_waiting(
         let pauses = window.pauses_in(kind, lane);
         put_aside(tx, (kind, lane), &pauses).await?;
         let mut taken = dispatch::take_ready(tx, kind, lane, i64::MIN, i64::from(limit)).await?;
-        let found = taken.len();
+        let (found, last) = (taken.len(), taken.last().map(|ready| ready.rank));
         taken.retain(|ready| !is_held(&pauses, kind, lane, &ready.ticket));
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
-        window.set_waiting(kind, lane, found == limit as usize);
+        // What is left ranks no lower than the last one found.
+        window.left_waiting(kind, lane, last.filter(|_| found == limit as usize));
         window.dispatched(kind, lane, count);
         if taken.is_empty() {
             continue;
@@ -152,11 +153,12 @@ pub(crate) async fn dispatch_waiting(
         reserved.extend(first..first + i64::from(count));
         let mut ids: Vec<Uuid> = taken.iter().map(|ready| ready.ticket.task).collect();
         ids.sort_unstable();
-        dispatch::mark_dispatched(tx, &ids, env.ledger.id, first).await?;
+        let between = Between::of(taken.iter().map(|ready| ready.ticket.podcast));
+        dispatch::mark_dispatched(tx, between, &ids, env.ledger.id, first).await?;
         outgoing.extend(taken.into_iter().map(|ready| Outgoing {
             seq: first + i64::try_from(ids.partition_point(|id| *id < ready.ticket.task)).unwrap_or(0),
             lane,
-            expected_ms: plan::expected_ms(&env.config, kind, &ready.ticket.engine),
+            expected_ms: plan::expected_ms(&env.config, &window.learnt, kind, &ready.ticket.engine),
             ticket: ready.ticket,
         }));
     }

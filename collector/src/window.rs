@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use common::durations::Durations;
 use common::store::pauses::InForce;
 use common::store::tasks::NewTask;
 use common::topology::Lane;
@@ -26,13 +27,16 @@ const SILENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Window {
     workers: HashMap<String, (WorkerPulse, Instant)>,
     in_flight: HashMap<(Kind, Lane), u32>,
-    waiting: BTreeMap<(Kind, Lane), bool>,
+    /// Lanes in which something waits, with a rank that nothing there is known to be below.
+    waiting: BTreeMap<(Kind, Lane), i64>,
     settled: HashMap<Kind, f64>,
     rate: HashMap<Kind, f64>,
     observed_at: Instant,
     pub(crate) awaited: Awaited,
     /// What is not to go out.
     pub(crate) pauses: Vec<InForce>,
+    /// How long work takes.
+    pub(crate) learnt: Durations,
 }
 
 impl Window {
@@ -46,6 +50,7 @@ impl Window {
             observed_at: now,
             awaited: Awaited::default(),
             pauses: Vec::new(),
+            learnt: Durations::default(),
         }
     }
 
@@ -77,10 +82,21 @@ impl Window {
         self.workers().flat_map(|pulse| pulse.holding.iter().copied()).collect()
     }
 
-    /// Replaces what was counted along the way with what the database says.
-    pub(crate) fn resync(&mut self, in_flight: Vec<(Kind, Lane, u32)>, waiting: &[(Kind, Lane)]) {
+    /// Replaces what was counted along the way with what the database says. Where others may have added something, nothing is known
+    /// of its rank: outlines come from producers, and `promoted` tells that tasks came back whose time has come.
+    pub(crate) fn resync(
+        &mut self,
+        in_flight: Vec<(Kind, Lane, u32)>,
+        waiting: &[(Kind, Lane)],
+        promoted: bool,
+    ) {
         self.in_flight = in_flight.into_iter().map(|(kind, lane, count)| ((kind, lane), count)).collect();
-        self.waiting = waiting.iter().map(|lane| (*lane, true)).collect();
+        let known = std::mem::take(&mut self.waiting);
+        let rank = |lane: &(Kind, Lane)| match known.get(lane) {
+            Some(rank) if lane.0 != Kind::Outline && !promoted => *rank,
+            _ => i64::MIN,
+        };
+        self.waiting = waiting.iter().map(|lane| (*lane, rank(lane))).collect();
     }
 
     pub(crate) fn settled(&mut self, kind: Kind, lane: Lane, count: u32) {
@@ -123,10 +139,12 @@ impl Window {
         self.pauses.iter().any(|pause| pause.scope.covers(&task.tenant, task.kind, task.lane, &task.engine))
     }
 
-    /// Takes a place for a task that has just become possible: only while nothing older waits in its lane.
-    pub(crate) fn take(&mut self, kind: Kind, lane: Lane) -> bool {
-        if self.waits(kind, lane) || self.room(kind, lane) == 0 {
-            self.waiting.insert((kind, lane), true);
+    /// Takes a place for a task that has just become possible: only while nothing waits in its lane that comes before it.
+    pub(crate) fn take(&mut self, kind: Kind, lane: Lane, rank: i64) -> bool {
+        let first = self.waiting.get(&(kind, lane)).is_none_or(|lowest| rank <= *lowest);
+        if !first || self.room(kind, lane) == 0 {
+            let lowest = self.waiting.entry((kind, lane)).or_insert(rank);
+            *lowest = rank.min(*lowest);
             return false;
         }
         self.dispatched(kind, lane, 1);
@@ -137,12 +155,21 @@ impl Window {
         *self.in_flight.entry((kind, lane)).or_default() += count;
     }
 
-    pub(crate) fn set_waiting(&mut self, kind: Kind, lane: Lane, waits: bool) {
-        self.waiting.insert((kind, lane), waits);
+    /// What was taken from a lane left something that ranks no lower than this, or nothing.
+    pub(crate) fn left_waiting(&mut self, kind: Kind, lane: Lane, rank: Option<i64>) {
+        match rank {
+            Some(rank) => self.waiting.insert((kind, lane), rank),
+            None => self.waiting.remove(&(kind, lane)),
+        };
+    }
+
+    /// Something waits in a lane, whatever its rank.
+    pub(crate) fn waits_anywhere(&mut self, kind: Kind, lane: Lane) {
+        self.waiting.insert((kind, lane), i64::MIN);
     }
 
     pub(crate) fn waits(&self, kind: Kind, lane: Lane) -> bool {
-        self.waiting.get(&(kind, lane)).copied().unwrap_or(false)
+        self.waiting.contains_key(&(kind, lane))
     }
 
     /// Whether a lane stands still, for everybody.
@@ -158,9 +185,8 @@ impl Window {
     /// Lanes in which something waits that may go out, and for which there is room.
     pub(crate) fn open_lanes(&self) -> Vec<(Kind, Lane, u32)> {
         self.waiting
-            .iter()
-            .filter(|(_, waits)| **waits)
-            .map(|((kind, lane), _)| (*kind, *lane, self.room(*kind, *lane)))
+            .keys()
+            .map(|(kind, lane)| (*kind, *lane, self.room(*kind, *lane)))
             .filter(|(kind, lane, room)| *room > 0 && !self.is_stopped(*kind, *lane))
             .collect()
     }
@@ -219,16 +245,27 @@ mod tests {
     #[test]
     fn nothing_overtakes_what_waits() {
         let mut window = Window::new(Instant::now());
-        assert!(window.take(Kind::Tts, Lane::Low));
-        window.set_waiting(Kind::Tts, Lane::Low, true);
-        assert!(!window.take(Kind::Tts, Lane::Low));
-        assert!(window.take(Kind::Tts, Lane::High), "another lane is not held up");
+        assert!(window.take(Kind::Tts, Lane::Low, 10));
+        window.waits_anywhere(Kind::Tts, Lane::Low);
+        assert!(!window.take(Kind::Tts, Lane::Low, 10), "who knows what waits");
+        assert!(window.take(Kind::Tts, Lane::High, 10), "another lane is not held up");
+        window.left_waiting(Kind::Tts, Lane::Low, Some(20));
+        assert!(window.take(Kind::Tts, Lane::Low, 20));
+        assert!(!window.take(Kind::Tts, Lane::Low, 21));
+        window.resync(vec![(Kind::Tts, Lane::Low, LEAST)], &[(Kind::Tts, Lane::Low)], false);
+        assert!(!window.take(Kind::Tts, Lane::Low, 15), "no room: it waits, too");
+        window.resync(Vec::new(), &[(Kind::Tts, Lane::Low)], false);
+        assert!(!window.take(Kind::Tts, Lane::Low, 16) && window.take(Kind::Tts, Lane::Low, 15));
+        window.resync(Vec::new(), &[(Kind::Tts, Lane::Low)], true);
+        assert!(!window.take(Kind::Tts, Lane::Low, 15), "something has come back");
+        window.left_waiting(Kind::Tts, Lane::Low, None);
+        assert!(window.take(Kind::Tts, Lane::Low, 99));
     }
 
     #[test]
     fn a_lane_that_stands_still_is_passed_over_and_producers_hear_of_it() {
         let mut window = Window::new(Instant::now());
-        window.set_waiting(Kind::Tts, Lane::Low, true);
+        window.waits_anywhere(Kind::Tts, Lane::Low);
         let pause = |tenant: Option<&str>| InForce {
             number: 1,
             scope: Scope { tenant: tenant.map(Into::into), kind: Some(Kind::Tts), ..Scope::default() },

@@ -5,21 +5,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::order;
 use crate::store::podcasts::{Podcast, State};
 use crate::store::tasks::{self, NewTask, Start};
 use crate::store::{Transaction, chapters};
-use crate::work::{JoinInput, Kind, MixInput, Place};
-
-/// Completion credit, in microseconds of virtual time: work that finishes a podcast comes before work that begins another.
-fn credit(kind: Kind) -> i64 {
-    match kind {
-        Kind::Outline => 0,
-        Kind::Script => 1_000_000,
-        Kind::Tts => 2_000_000,
-        Kind::Mix => 5_000_000,
-        Kind::Join => 10_000_000,
-    }
-}
+use crate::work::{JoinInput, Kind, MixInput, Pause, Place};
 
 /// A task of a podcast. Within a podcast, earlier chapters and segments rank first, so that it can be heard from its start.
 pub fn task<T: Serialize>(
@@ -43,7 +33,7 @@ pub fn task<T: Serialize>(
         chapter,
         segment,
         lane: podcast.lane,
-        rank: podcast.rank - credit(kind) + i64::from(chapter) * 1_000 + i64::from(segment),
+        rank: podcast.rank - order::credit_us(kind) + i64::from(chapter) * 1_000 + i64::from(segment),
         engine: engine.to_owned(),
         input: json,
         input_hash,
@@ -77,6 +67,10 @@ pub async fn mix(
     let mut segments = chapters::spoken_segments(tx, podcast.id, podcast.generation, chapter).await?;
     for gap in segments.iter_mut().filter(|segment| segment.place == Place::Gap) {
         gap.text = missing(&podcast.brief.language).to_owned();
+    }
+    // A turn may have been accepted before anybody knew that it would be the last.
+    if let Some(last) = segments.last_mut() {
+        last.pause = Pause::Chapter;
     }
     task(podcast, config, Kind::Mix, (chapter, 0), &MixInput { segments })
 }

@@ -469,11 +469,19 @@ fn speakers(request: &PodcastRequest, format: Format, tts: &Engine) -> Vec<Speak
         .collect()
 }
 
-/// About a third of the time that the episode will last, from the length asked for or 15 characters of source a second.
+/// How much will be said, at 15 characters a second: of the length asked for, else all of the source, else (of a topic, or of a page
+/// that nobody has read yet) six minutes.
+pub fn expected_chars(request: &PodcastRequest) -> u64 {
+    let text = request.source.as_ref().and_then(|source| source.text.as_ref());
+    match (request.target_minutes, text) {
+        (None, Some(text)) => text.len() as u64,
+        (minutes, _) => u64::from(minutes.unwrap_or(6)) * 60 * 15,
+    }
+}
+
+/// About a third of the time that the episode will last, while nothing better is known.
 fn expected_work(request: &PodcastRequest) -> Duration {
-    let source = request.source.as_ref().and_then(|source| source.text.as_ref()).map_or(0, String::len);
-    let seconds = request.target_minutes.map_or(source as u64 / 15, |minutes| u64::from(minutes) * 60);
-    Duration::from_secs((seconds / 3).max(1))
+    Duration::from_secs((expected_chars(request) / 45).max(1))
 }
 
 /// Characters of its text. What is written from a topic or from a page that nobody has read yet counts as a thousand a minute

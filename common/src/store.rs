@@ -7,6 +7,7 @@ pub mod attempts;
 pub mod audit;
 pub mod chapters;
 pub mod dead_letters;
+pub mod durations;
 pub mod erasing;
 pub mod events;
 pub mod fleet;

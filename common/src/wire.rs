@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::class::Class;
 use crate::pause::Scope;
-use crate::work::{Kind, Price};
+use crate::work::{Kind, Measure, Price};
 
 pub const VERSION: u16 = 1;
 
@@ -122,6 +122,9 @@ pub struct Outcome {
     /// Of a cached result: what it had cost to make.
     #[serde(default, skip_serializing_if = "Price::is_nothing")]
     pub saved: Price,
+    /// Of work that was done: what its time depends on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure: Option<Measure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -63,6 +63,15 @@ impl Price {
     }
 }
 
+/// What the time of a piece of work depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measure {
+    /// Who speaks; empty for everything else.
+    pub voice: String,
+    /// Of what is spoken or mixed; 0 where the time does not depend on it.
+    pub chars: i64,
+}
+
 /// How the speakers share the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -316,6 +325,13 @@ pub struct MixResult {
     pub frames: u64,
     pub duration_ms: u64,
     pub segments: u32,
+    /// How loud the frames are, decoded again: how often each level (in tenths of LUFS) occurs in blocks of 400 ms. Of a mix from
+    /// before that was noted, nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loudness: Vec<(i16, u32)>,
+    /// Of the same, in dBTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub true_peak_dbtp: Option<f64>,
 }
 
 /// One line of a transcript, timed from the start of its chapter (in a mix) or of the episode (after the join).

@@ -7,6 +7,7 @@
 mod accept;
 mod cancel;
 mod eraser;
+mod forecast;
 pub mod fuzzing;
 mod http;
 mod intake;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::accept::Acceptor;
+use crate::forecast::Forecast;
 use crate::http::rate::Rates;
 use crate::keyring::Keyring;
 use crate::line::Line;
@@ -109,6 +111,7 @@ pub(crate) struct Env {
     pub(crate) blobs: Blobs,
     pub(crate) link: Link,
     pub(crate) hub: Hub,
+    pub(crate) forecast: Forecast,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) trusts_loopback: bool,
     pub(crate) waiting: Waiting,
@@ -135,6 +138,7 @@ pub async fn run(
         blobs: Blobs::open(&config.blobs)?,
         link: Link::new(ledger.clone()),
         hub: Hub::default(),
+        forecast: Forecast::default(),
         keyring: Arc::default(),
         trusts_loopback: options.trusts_loopback,
         waiting: Waiting::new(config.producer.max_waiting),
@@ -164,6 +168,7 @@ pub async fn run(
     front.spawn(waiting::watch(env.clone(), shutdown.clone()));
     front.spawn(webhooks::run(env.clone(), shutdown.clone()));
     front.spawn(eraser::run(env.clone(), shutdown.clone()));
+    front.spawn(forecast::run(env.clone(), shutdown.clone()));
     front.spawn(live::run(env, shutdown.clone()));
     let ended = tokio::select! {
         Some(ended) = front.join_next() => flatten(ended),

@@ -260,7 +260,15 @@ mod tests {
     }
 
     fn mix() -> MixResult {
-        MixResult { audio: "m".into(), cues: "c".into(), frames: 1, duration_ms: 1, segments: 2 }
+        MixResult {
+            audio: "m".into(),
+            cues: "c".into(),
+            frames: 1,
+            duration_ms: 1,
+            segments: 2,
+            loudness: Vec::new(),
+            true_peak_dbtp: None,
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod chapter;
 pub(crate) mod decode;
 mod encoder;
 pub mod episode;
+pub mod histogram;
 mod language;
 mod limiter;
 pub mod live;

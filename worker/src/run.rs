@@ -53,6 +53,7 @@ pub(crate) async fn ticket(env: &Env, ticket: &Ticket, emitter: &Emitter) {
                     outcome.cost_micros = cost_micros;
                     outcome.cached = done.cached;
                     outcome.saved = done.saved;
+                    outcome.measure = done.measure.clone();
                 }
                 emitter.outcome(outcome).await;
             }
@@ -174,6 +175,7 @@ pub(crate) fn unsupported(env: &Env, element: &RawValue, reason: &str) -> Option
         cost_micros: 0,
         cached: false,
         saved: Price::default(),
+        measure: None,
         result: None,
         error: Some(ErrorReport { message, ..ErrorReport::default() }),
     })
@@ -199,6 +201,7 @@ fn blank(env: &Env, ticket: &Ticket, class: Class, started_at: Timestamp) -> Out
         cost_micros: 0,
         cached: false,
         saved: Price::default(),
+        measure: None,
         result: None,
         error: None,
     }

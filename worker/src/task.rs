@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use common::class::Class;
 use common::publisher::fetch_input;
 use common::wire::Ticket;
-use common::work::{Brief, Kind, Price, TextRef};
+use common::work::{Brief, Kind, Measure, Price, TextRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -55,11 +55,25 @@ pub(crate) struct Done {
     pub(crate) cached: bool,
     /// What it had cost to make what was found.
     pub(crate) saved: Price,
+    /// What the time of what was done depends on.
+    pub(crate) measure: Option<Measure>,
 }
 
 impl Done {
     fn new<T: Serialize>(result: &T, units: u64) -> Result<Done, Failure> {
-        Ok(Done { parts: vec![to_json(result)?], units, cached: false, saved: Price::default() })
+        Ok(Done {
+            parts: vec![to_json(result)?],
+            units,
+            cached: false,
+            saved: Price::default(),
+            measure: None,
+        })
+    }
+
+    /// It was really done, and its time says something of work of this size.
+    fn measured(self, voice: &str, chars: usize) -> Done {
+        let chars = i64::try_from(chars).unwrap_or(i64::MAX);
+        Done { measure: Some(Measure { voice: voice.to_owned(), chars }), ..self }
     }
 
     fn from_cache<T: Serialize>(result: &T) -> Result<Done, Failure> {

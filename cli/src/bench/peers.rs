@@ -15,7 +15,8 @@ use crate::output::remark;
 
 const CELERY: (&str, &str) = ("celery.py", include_str!("../../../loadtest/peers/celery.py"));
 const BULLMQ: (&str, &str) = ("bullmq.js", include_str!("../../../loadtest/peers/bullmq.js"));
-const PACKAGES: [&str; 2] = ["celery[redis]==5.7.0", "bullmq@6.7.0"];
+/// BullMQ leaves the client of Redis to be chosen.
+const PACKAGES: [&str; 3] = ["celery[redis]==5.7.0", "bullmq@6.7.0", "ioredis@5.11.1"];
 const INSTALLING: Duration = Duration::from_secs(600);
 const MEASURING: Duration = Duration::from_secs(300);
 const LEAVING: Duration = Duration::from_secs(15);
@@ -133,7 +134,7 @@ async fn install(folder: &Path) -> anyhow::Result<()> {
     };
     finished("python3", here("python3", &["-m", "venv", "venv"]), INSTALLING).await?;
     finished("pip", here("venv/bin/pip", &["install", "--quiet", PACKAGES[0]]), INSTALLING).await?;
-    let npm = ["install", "--silent", "--no-audit", "--no-fund", "--prefix", ".", PACKAGES[1]];
+    let npm = ["install", "--silent", "--no-audit", "--no-fund", "--prefix", ".", PACKAGES[1], PACKAGES[2]];
     finished("npm", here("npm", &npm), INSTALLING).await?;
     std::fs::write(&installed, PACKAGES.join("\n"))
         .with_context(|| format!("cannot write {}", installed.display()))

@@ -39,6 +39,7 @@ pub(crate) struct Podcast {
     pub(crate) saved: Saved,
     pub(crate) failure: Option<PodcastFailure>,
     pub(crate) estimate_seconds: Option<f64>,
+    pub(crate) expected_at: Option<Timestamp>,
     pub(crate) episode: Option<Episode>,
     pub(crate) queued: Option<Queued>,
     /// Pauses that hold it back.

@@ -33,7 +33,8 @@ fn render(podcast: &Podcast, now: Timestamp) -> String {
     }
     if let Some(seconds) = podcast.estimate_seconds.filter(|_| !podcast.is_finished()) {
         let left = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        field("left", format!("about {}", spoken(left)));
+        let at = podcast.expected_at.map(|at| format!(", until {}", local(at))).unwrap_or_default();
+        field("left", format!("about {}{at}", spoken(left)));
     }
     field("language", podcast.language.clone());
     field("priority", podcast.priority.clone());

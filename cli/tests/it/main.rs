@@ -137,6 +137,9 @@ const TESTS: &[(&str, Test)] = &[
     ("equal::the_work_of_a_dead_worker_is_taken_over", |s| {
         Box::pin(equal::the_work_of_a_dead_worker_is_taken_over(s))
     }),
+    ("load::a_short_load_is_reported_and_nothing_fails", |s| {
+        Box::pin(load::a_short_load_is_reported_and_nothing_fails(s))
+    }),
     ("load::a_slower_build_is_found_out", |s| Box::pin(load::a_slower_build_is_found_out(s))),
     ("writer::six_texts_last_as_long_as_asked_for", |s| {
         Box::pin(writer::six_texts_last_as_long_as_asked_for(s))
@@ -159,6 +162,7 @@ const TESTS: &[(&str, Test)] = &[
     ("providers::the_command_serves_until_it_is_told_to_leave", |s| {
         Box::pin(providers::the_command_serves_until_it_is_told_to_leave(s))
     }),
+    ("scale::a_short_podcast_passes_a_long_one", |s| Box::pin(scale::a_short_podcast_passes_a_long_one(s))),
     ("scale::a_million_waiting_tasks_are_not_read", |s| {
         Box::pin(scale::a_million_waiting_tasks_are_not_read(s))
     }),

@@ -6,10 +6,11 @@ use common::store::tasks::dispatch::{PROMOTE_DUE, TAKE_READY};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::audio::expect_every_number_once;
 use crate::fleet::{Fleet, Servers, Setup, numbered_article};
-use loadtest::providers::{Provider, Settings};
+use loadtest::providers::{Latency, Provider, Settings};
 
 /// Looks at rows read, not at time.
 pub(crate) async fn a_million_waiting_tasks_are_not_read(servers: &Arc<Servers>) -> anyhow::Result<()> {
@@ -54,6 +55,26 @@ fn rows_read(plan: &Value) -> u64 {
     }
     let inner = plan["Plans"].as_array().map(Vec::as_slice).unwrap_or_default();
     read as u64 + inner.iter().map(rows_read).sum::<u64>()
+}
+
+/// A tenant's short podcast does not stand behind the long one that the tenant asked for before it.
+pub(crate) async fn a_short_podcast_passes_a_long_one(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let latency = Latency::Fixed(Duration::from_millis(200));
+    let provider = Provider::start(Settings::default().speech_latency(latency)).await?;
+    let setup = Setup::default().with_speech_server(&provider.url()).with("WORKER__CONCURRENCY", 1);
+    let fleet = Fleet::start(servers, "order", setup).await?;
+    let long = fleet.submit(&numbered_article(4, 25)).await?;
+    let spoken = "select count(*) from attempts where kind = 'tts' and class = 'success'";
+    fleet.until_count(spoken, |count| count >= 2).await?;
+    let short = fleet.submit(&numbered_article(1, 3)).await?;
+    fleet.completed(&short).await?;
+    let podcast = fleet.podcast(&long).await?;
+    ensure!(podcast["state"] == "running", "the long one was finished first: {podcast:#}");
+    ensure!(podcast["estimate_seconds"].as_f64() > Some(0.0), "{podcast:#}");
+    fleet.completed(&long).await?;
+    expect_every_number_once(&fleet, &long).await?;
+    fleet.at_rest().await?;
+    fleet.stop().await
 }
 
 /// Two collectors that come too late to renew their leases, each in the middle of it: neither waits for the other's row.

@@ -127,6 +127,7 @@ impl World {
             cost_micros: 0,
             cached: false,
             saved: Price::default(),
+            measure: None,
             result: None,
             error: None,
         }
@@ -155,6 +156,8 @@ impl World {
                 frames: 1,
                 duration_ms: 1,
                 segments: 2,
+                loudness: Vec::new(),
+                true_peak_dbtp: None,
             }),
             Kind::Join => raw(&Episode {
                 audio: "e".into(),

@@ -1,8 +1,10 @@
 //! Chapters with their fan-in counters, and the segments in them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Context, bail};
 use deadpool_postgres::Transaction;
-use futures_util::future::try_join_all;
+use serde::Serialize;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -12,10 +14,13 @@ use crate::work::{JoinChapter, MixResult, MixSegment, Pause, Place, SpeechResult
 const GAP_SAMPLES: u64 = 14_400;
 
 /// A chapter of a locked podcast. What a transaction changes is changed here and written by [`save`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Chapter {
+    #[serde(skip)]
     pub podcast_id: Uuid,
+    #[serde(skip)]
     pub generation: i32,
+    #[serde(skip)]
     pub chapter: i32,
     pub written: bool,
     pub segments_total: i32,
@@ -129,30 +134,28 @@ pub async fn of_podcasts(tx: &Transaction<'_>, podcast_ids: &[Uuid]) -> anyhow::
 
 /// Writes what has changed of the chapters of locked podcasts.
 pub async fn save(tx: &Transaction<'_>, chapters: &[&Chapter]) -> anyhow::Result<()> {
+    if chapters.is_empty() {
+        return Ok(());
+    }
+    // One object instead of a statement a chapter: the database finds a key in it without walking through all of them.
     let update = tx
         .prepare_cached(
-            "update chapters set written = $4, segments_total = $5, segments_done = $6, mix = $7
-             where podcast_id = $1 and generation = $2 and chapter = $3",
+            "update chapters set (written, segments_total, segments_done, mix) =
+                 (select s.written, s.segments_total, s.segments_done, s.mix
+                  from jsonb_to_record($2::jsonb -> (podcast_id::text || '/' || generation || '/' || chapter))
+                       as s (written boolean, segments_total integer, segments_done integer, mix jsonb))
+             where podcast_id = any($1) and $2::jsonb ? (podcast_id::text || '/' || generation || '/' || chapter)",
         )
         .await?;
-    let update = &update;
-    try_join_all(chapters.iter().map(|chapter| async move {
-        let mix = chapter.mix.as_ref().map(Json);
-        tx.execute(
-            update,
-            &[
-                &chapter.podcast_id,
-                &chapter.generation,
-                &chapter.chapter,
-                &chapter.written,
-                &chapter.segments_total,
-                &chapter.segments_done,
-                &mix,
-            ],
-        )
-        .await
-    }))
-    .await?;
+    let podcasts: BTreeSet<Uuid> = chapters.iter().map(|chapter| chapter.podcast_id).collect();
+    let podcasts: Vec<Uuid> = podcasts.into_iter().collect();
+    let saved: BTreeMap<String, &Chapter> = chapters
+        .iter()
+        .map(|chapter| {
+            (format!("{}/{}/{}", chapter.podcast_id, chapter.generation, chapter.chapter), *chapter)
+        })
+        .collect();
+    tx.execute(&update, &[&podcasts, &Json(saved)]).await?;
     Ok(())
 }
 

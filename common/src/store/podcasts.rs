@@ -1,9 +1,11 @@
 //! Podcasts: acceptance, and the row that is locked for every step forward.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use deadpool_postgres::Transaction;
-use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -155,7 +157,7 @@ pub async fn by_idempotency_key(
     Ok(tx.query_opt(&select, &[&tenant, &key]).await?.map(|row| (row.get(0), row.get(1))))
 }
 
-/// The highest virtual finish time that a tenant has been given, to go on from.
+/// The rank of a tenant's last podcast, to go on from.
 pub async fn last_rank(tx: &Transaction<'_>, tenant: &str) -> anyhow::Result<Option<i64>> {
     let select =
         tx.prepare_cached("select rank from podcasts where tenant = $1 order by id desc limit 1").await?;
@@ -215,44 +217,66 @@ fn read(row: &Row) -> anyhow::Result<Podcast> {
     })
 }
 
+/// What [`save`] writes of a podcast: the columns by their names.
+#[derive(Debug, Serialize)]
+struct Saved<'a> {
+    state: &'static str,
+    title: &'a Option<String>,
+    event_seq: i64,
+    chapters_total: i32,
+    chapters_written: i32,
+    chapters_mixed: i32,
+    segments_total: i32,
+    segments_done: i32,
+    episode: &'a Option<Episode>,
+    failure: &'a Option<Failure>,
+    saved_calls: i64,
+    saved_micros: i64,
+    first_audio_at: Option<Timestamp>,
+}
+
+impl<'a> Saved<'a> {
+    fn of(podcast: &'a Podcast) -> Saved<'a> {
+        Saved {
+            state: podcast.state.as_str(),
+            title: &podcast.title,
+            event_seq: podcast.event_seq,
+            chapters_total: podcast.chapters_total,
+            chapters_written: podcast.chapters_written,
+            chapters_mixed: podcast.chapters_mixed,
+            segments_total: podcast.segments_total,
+            segments_done: podcast.segments_done,
+            episode: &podcast.episode,
+            failure: &podcast.failure,
+            saved_calls: podcast.saved.calls,
+            saved_micros: podcast.saved.micros,
+            first_audio_at: podcast.first_audio_at,
+        }
+    }
+}
+
 /// Writes what has changed of locked podcasts.
 pub async fn save(tx: &Transaction<'_>, podcasts: &[&Podcast]) -> anyhow::Result<()> {
+    if podcasts.is_empty() {
+        return Ok(());
+    }
+    // One object instead of a statement a podcast: the database finds a key in it without walking through all of them.
     let update = tx
         .prepare_cached(
-            "update podcasts set state = $2, title = $3, event_seq = $4, chapters_total = $5, chapters_written = $6,
-                    chapters_mixed = $7, segments_total = $8, segments_done = $9, episode = $10, failure = $11,
-                    saved_calls = $12, saved_micros = $13, first_audio_at = $14,
-                    finished_at = case when $2 = 'running' then null else coalesce(finished_at, now()) end
-             where id = $1",
+            "update podcasts set (state, title, event_seq, chapters_total, chapters_written, chapters_mixed, segments_total,
+                                  segments_done, episode, failure, saved_calls, saved_micros, first_audio_at, finished_at) =
+                 (select s.*, case when s.state = 'running' then null else coalesce(podcasts.finished_at, now()) end
+                  from jsonb_to_record($2::jsonb -> podcasts.id::text)
+                       as s (state text, title text, event_seq bigint, chapters_total integer, chapters_written integer,
+                             chapters_mixed integer, segments_total integer, segments_done integer, episode jsonb,
+                             failure jsonb, saved_calls bigint, saved_micros bigint, first_audio_at timestamptz))
+             where id = any($1)",
         )
         .await?;
-    let update = &update;
-    // Polled together, the statements travel together.
-    try_join_all(podcasts.iter().map(|podcast| async move {
-        let episode = podcast.episode.as_ref().map(Json);
-        let failure = podcast.failure.as_ref().map(Json);
-        tx.execute(
-            update,
-            &[
-                &podcast.id,
-                &podcast.state.as_str(),
-                &podcast.title,
-                &podcast.event_seq,
-                &podcast.chapters_total,
-                &podcast.chapters_written,
-                &podcast.chapters_mixed,
-                &podcast.segments_total,
-                &podcast.segments_done,
-                &episode,
-                &failure,
-                &podcast.saved.calls,
-                &podcast.saved.micros,
-                &podcast.first_audio_at,
-            ],
-        )
-        .await
-    }))
-    .await?;
+    let ids: Vec<Uuid> = podcasts.iter().map(|podcast| podcast.id).collect();
+    let saved: BTreeMap<Uuid, Saved<'_>> =
+        podcasts.iter().map(|podcast| (podcast.id, Saved::of(podcast))).collect();
+    tx.execute(&update, &[&ids, &Json(saved)]).await?;
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! What the API shows: always by tenant.
 
+use std::time::Duration;
+
 use deadpool_postgres::Client;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +13,7 @@ use super::pauses::{HELD_FROM, Pause};
 use super::podcasts::Failure;
 use crate::request::ChosenEngines;
 use crate::topology::Lane;
-use crate::work::{Episode, Kind, Price};
+use crate::work::{Episode, Kind, Price, Speaker};
 
 /// A podcast as its owner sees it.
 #[derive(Clone, Debug, Serialize)]
@@ -37,12 +39,18 @@ pub struct Summary {
     pub saved: Price,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Seconds until it is likely to be finished, from its own pace so far; absent while there is nothing to go by.
+    /// Seconds until it is likely to be finished: from what the fleet has learnt, else from its own pace so far; absent while there is
+    /// nothing to go by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate_seconds: Option<f64>,
+    /// When that will be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_at: Option<Timestamp>,
     /// What holds it back until somebody resumes it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paused_by: Vec<Uuid>,
+    #[serde(skip)]
+    pub speakers: Vec<Speaker>,
     #[serde(skip)]
     pub episode: Option<Episode>,
     #[serde(skip)]
@@ -57,6 +65,15 @@ impl Summary {
             let meets = pauses.iter().filter(|pause| pause.scope.meets(tenant, lane, &self.engines));
             self.paused_by = meets.map(|pause| pause.id).collect();
         }
+    }
+}
+
+impl Summary {
+    /// It will be finished in so many seconds.
+    pub fn expect(&mut self, seconds: f64, now: Timestamp) {
+        self.estimate_seconds = Some(seconds);
+        let left = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        self.expected_at = now.saturating_add(left).ok();
     }
 }
 
@@ -87,6 +104,7 @@ impl Progress {
 }
 
 const COLUMNS: &str = "id, state, engines, title, brief ->> 'language' as language, lane, generation, created_at, finished_at, deadline, event_seq,
+     brief -> 'speakers' as speakers,
      chapters_total, chapters_written, chapters_mixed, segments_total, segments_done, episode, failure,
      saved_calls, saved_micros, (extract(epoch from first_audio_at - created_at) * 1000)::bigint as first_audio_ms,
      extract(epoch from now() - created_at)::float8 as age";
@@ -287,7 +305,7 @@ fn read(row: &Row) -> anyhow::Result<Summary> {
     };
     let episode = row.try_get::<_, Option<Json<Episode>>>("episode")?.map(|json| json.0);
     let running = state == "running";
-    Ok(Summary {
+    let mut summary = Summary {
         id: row.try_get("id")?,
         stage: if running { progress.stage() } else { "end" },
         title: row.try_get("title")?,
@@ -303,12 +321,18 @@ fn read(row: &Row) -> anyhow::Result<Summary> {
         duration_ms: episode.as_ref().map(|episode| episode.duration_ms),
         saved: Price { calls: row.try_get("saved_calls")?, micros: row.try_get("saved_micros")? },
         failure: row.try_get::<_, Option<Json<Failure>>>("failure")?.map(|json| json.0),
-        estimate_seconds: running.then(|| estimate_seconds(progress, row.get("age"))).flatten(),
+        estimate_seconds: None,
+        expected_at: None,
         paused_by: Vec::new(),
         engines: row.try_get::<_, Json<ChosenEngines>>("engines")?.0,
+        speakers: row.try_get::<_, Json<Vec<Speaker>>>("speakers")?.0,
         episode,
         state,
-    })
+    };
+    if let Some(seconds) = estimate_seconds(progress, row.get("age")).filter(|_| running) {
+        summary.expect(seconds, Timestamp::now());
+    }
+    Ok(summary)
 }
 
 /// Speech is most of the work: what is left of it at the pace so far.

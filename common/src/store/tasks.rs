@@ -58,6 +58,18 @@ pub fn input_hash(kind: Kind, engine: &str, identity: &str, input: &RawValue) ->
     hasher.finalize().to_hex().to_string()
 }
 
+/// The lowest and the highest of some podcasts: partitions that hold none between them are not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Between(pub Uuid, pub Uuid);
+
+impl Between {
+    pub fn of(podcasts: impl Iterator<Item = Uuid>) -> Between {
+        podcasts.fold(Between(Uuid::max(), Uuid::nil()), |Between(lowest, highest), id| {
+            Between(lowest.min(id), highest.max(id))
+        })
+    }
+}
+
 /// A task under its lock, without its input.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -180,15 +192,19 @@ pub async fn insert(tx: &Transaction<'_>, new: &[NewTask], publisher: Uuid) -> a
 }
 
 /// Locks tasks of locked podcasts, in the order of their ids.
-pub async fn lock(tx: &Transaction<'_>, ids: &[Uuid]) -> anyhow::Result<Vec<Task>> {
+pub async fn lock(
+    tx: &Transaction<'_>,
+    Between(lowest, highest): Between,
+    ids: &[Uuid],
+) -> anyhow::Result<Vec<Task>> {
     let select = tx
         .prepare_cached(
             "select podcast_id, id, tenant, principal, generation, kind, chapter, segment, state, lane, rank, engine, input_hash,
                     attempt, failures, throttles, interruptions, parts, turns, deadline
-             from tasks where id = any($1) order by id for update",
+             from tasks where id = any($1) and podcast_id between $2 and $3 order by id for update",
         )
         .await?;
-    let rows = tx.query(&select, &[&ids]).await?;
+    let rows = tx.query(&select, &[&ids, &lowest, &highest]).await?;
     rows.iter()
         .map(|row| {
             let (kind, lane): (&str, &str) = (row.try_get("kind")?, row.try_get("lane")?);
@@ -230,7 +246,11 @@ pub struct Finished {
     pub result: Option<Box<RawValue>>,
 }
 
-pub async fn finish(tx: &Transaction<'_>, finished: &[Finished]) -> anyhow::Result<()> {
+pub async fn finish(
+    tx: &Transaction<'_>,
+    Between(lowest, highest): Between,
+    finished: &[Finished],
+) -> anyhow::Result<()> {
     if finished.is_empty() {
         return Ok(());
     }
@@ -238,14 +258,14 @@ pub async fn finish(tx: &Transaction<'_>, finished: &[Finished]) -> anyhow::Resu
         .prepare_cached(
             "update tasks set state = 'done', result = $2::jsonb -> id::text, run_at = null, last_class = 'success',
                     last_error = null
-             where id = any($1)",
+             where id = any($1) and podcast_id between $3 and $4",
         )
         .await?;
     let ids: Vec<Uuid> = finished.iter().map(|f| f.id).collect();
     // One object instead of a list: the database finds a key in it without walking through all of them.
     let results: BTreeMap<Uuid, &RawValue> =
         finished.iter().filter_map(|f| Some((f.id, f.result.as_deref()?))).collect();
-    tx.execute(&update, &[&ids, &Json(results)]).await?;
+    tx.execute(&update, &[&ids, &Json(results), &lowest, &highest]).await?;
     Ok(())
 }
 

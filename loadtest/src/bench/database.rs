@@ -10,7 +10,7 @@ use common::publisher::Checkpoint;
 use common::store::attempts::{self, NewAttempt};
 use common::store::events;
 use common::store::podcasts::{self, Podcast};
-use common::store::tasks::{self, Finished, NewTask, Start};
+use common::store::tasks::{self, Between, Finished, NewTask, Start};
 use common::store::{Store, Transaction, fleet};
 use common::topology::Lane;
 use common::wire::{Outcome, VERSION};
@@ -108,17 +108,18 @@ impl Bench {
                 let tx = client.transaction().await?;
                 let ids: Vec<Uuid> = podcasts.iter().map(|podcast| podcast.id).collect();
                 let done: Vec<Uuid> = before.tasks.iter().map(|task| task.id).collect();
+                let between = Between::of(ids.iter().copied());
                 let (mut locked, _) = tokio::try_join!(
                     biased;
                     podcasts::lock(&tx, &ids),
-                    tasks::lock(&tx, &done),
+                    tasks::lock(&tx, between, &done),
                 )?;
                 let made: Vec<NewAttempt<'_>> = outcomes
                     .iter()
                     .map(|outcome| NewAttempt { outcome, principal: "bench", engine: "noop" })
                     .collect();
                 let finished: Vec<Finished> = outcomes.iter().filter_map(finished).collect();
-                tokio::try_join!(biased; attempts::insert(&tx, &made), tasks::finish(&tx, &finished))?;
+                tokio::try_join!(biased; attempts::insert(&tx, &made), tasks::finish(&tx, between, &finished))?;
                 let told: Vec<_> =
                     locked.iter_mut().map(|podcast| events::next(podcast, "progress")).collect();
                 let touched: Vec<&Podcast> = locked.iter().collect();
@@ -209,6 +210,7 @@ fn outcome(task: &NewTask) -> anyhow::Result<Outcome> {
         cost_micros: 0,
         cached: false,
         saved: Price::default(),
+        measure: None,
         result: Some(result),
         error: None,
     })

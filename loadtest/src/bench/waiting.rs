@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use common::store::tasks::{self, Finished, Start, dispatch};
+use common::store::tasks::{self, Between, Finished, Start, dispatch};
 use common::topology::Lane;
 use common::work::Kind;
 use serde_json::value::RawValue;
@@ -29,7 +29,8 @@ pub async fn cost_with(bench: &Bench, waiting: i64, transactions: usize) -> anyh
     fill(bench, waiting).await?;
     let podcasts = bench.podcasts(PODCASTS).await?;
     let publisher = Uuid::new_v4();
-    let mut taken: Vec<Uuid> = Vec::new();
+    // Tasks with their podcasts.
+    let mut taken: Vec<(Uuid, Uuid)> = Vec::new();
     let mut measured = Waiting::default();
     for number in 0..transactions {
         let mut batch = Batch::new(&podcasts, number)?;
@@ -38,21 +39,27 @@ pub async fn cost_with(bench: &Bench, waiting: i64, transactions: usize) -> anyh
         }
         let result = RawValue::from_string("{}".to_owned())?;
         let finished: Vec<Finished> =
-            taken.iter().map(|id| Finished { id: *id, result: Some(result.clone()) }).collect();
+            taken.iter().map(|(id, _)| Finished { id: *id, result: Some(result.clone()) }).collect();
+        let ids: Vec<Uuid> = taken.iter().map(|(id, _)| *id).collect();
+        let between = Between::of(taken.iter().map(|(_, podcast)| *podcast));
         let started = Instant::now();
         taken = bench
             .store()
             .run(async |client| {
                 let tx = client.transaction().await?;
-                tasks::lock(&tx, &taken).await?;
-                tasks::finish(&tx, &finished).await?;
+                tasks::lock(&tx, between, &ids).await?;
+                tasks::finish(&tx, between, &finished).await?;
                 tasks::insert(&tx, &batch.tasks, publisher).await?;
                 let ready = dispatch::take_ready(&tx, Kind::Tts, Lane::Normal, i64::MIN, TAKEN).await?;
-                let mut ids: Vec<Uuid> = ready.iter().map(|ready| ready.ticket.task).collect();
-                ids.sort_unstable();
-                dispatch::mark_dispatched(&tx, &ids, publisher, i64::try_from(number)? * TAKEN).await?;
+                let mut taken: Vec<(Uuid, Uuid)> =
+                    ready.iter().map(|ready| (ready.ticket.task, ready.ticket.podcast)).collect();
+                taken.sort_unstable();
+                let ids: Vec<Uuid> = taken.iter().map(|(id, _)| *id).collect();
+                let between = Between::of(taken.iter().map(|(_, podcast)| *podcast));
+                let first = i64::try_from(number)? * TAKEN;
+                dispatch::mark_dispatched(&tx, between, &ids, publisher, first).await?;
                 tx.commit().await?;
-                Ok(ids)
+                Ok(taken)
             })
             .await?;
         ensure!(taken.len() as i64 == TAKEN, "only {} tasks were waiting", taken.len());
@@ -72,9 +79,9 @@ async fn fill(bench: &Bench, waiting: i64) -> anyhow::Result<()> {
             .execute(
                 "insert into tasks (podcast_id, id, tenant, principal, generation, kind, state, lane, rank, engine, input, input_hash,
                                     deadline)
-                 select (left(uuid_floor(now())::text, 14) || right(gen_random_uuid()::text, 22))::uuid, gen_random_uuid(), 'default', 'bench', 1, 'tts', 'ready', 'normal', $1 + n, 'noop',
+                 select (left(uuid_floor(now())::text, 14) || right(gen_random_uuid()::text, 22))::uuid, gen_random_uuid(), 'default', 'bench', 1, 'tts', 'ready', 'normal', $1::bigint + n, 'noop',
                         '{\"text\":\"Segment 1.\"}', '', now() + interval '1 day'
-                 from generate_series(1, $2) n",
+                 from generate_series(1, $2::bigint) n",
                 &[&(there + 1), &more],
             )
             .await?;

@@ -88,6 +88,7 @@ async fn prepare_one(
     submission: Submission,
 ) -> anyhow::Result<impl FnOnce(oneshot::Sender<Answer>) -> Prepared> {
     let Submission { mut accepted, caller, idempotency_key, traceparent } = submission;
+    accepted.expected_work = env.forecast.work(&accepted).unwrap_or(accepted.expected_work);
     let text = accepted.request.source.as_mut().and_then(|source| source.text.take());
     let url = accepted.request.source.as_ref().and_then(|source| source.url.clone());
     let source = match text {

@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use common::store::dead_letters::reading as letters;
-use common::store::pauses;
 use common::store::podcasts::State as PodcastState;
 use common::store::reading::{self, Filter, Queued, Summary, Trouble};
+use common::store::{durations, pauses};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -85,19 +86,25 @@ pub(super) async fn show(
     caller: Caller,
     PodcastId(id): PodcastId,
 ) -> Result<Json<Shown>, Problem> {
-    let (summary, queued, troubles, dead_letters) = app
+    let (summary, queued, unspoken, troubles, dead_letters) = app
         .read(async |client| {
             let mut summary = reading::podcast(client, &caller.tenant, id).await?;
-            let mut queued = None;
+            let (mut queued, mut unspoken) = (None, None);
             if let Some(podcast) = summary.as_mut().filter(|podcast| podcast.state == "running") {
                 podcast.note_pauses(&caller.tenant, &pauses::list(client, Some(&caller.tenant)).await?);
                 queued = reading::queued(client, &caller.tenant, id).await?;
+                unspoken = Some(durations::unspoken(client, id, podcast.generation).await?);
             }
             let troubles = reading::troubles(client, &caller.tenant, id).await?;
-            Ok((summary, queued, troubles, letters::open_of_podcast(client, &caller.tenant, id).await?))
+            let letters = letters::open_of_podcast(client, &caller.tenant, id).await?;
+            Ok((summary, queued, unspoken, troubles, letters))
         })
         .await?;
-    let summary = summary.ok_or_else(|| unknown(id))?;
+    let mut summary = summary.ok_or_else(|| unknown(id))?;
+    let forecast = |unspoken: Vec<(String, i32)>| app.env.forecast.left_seconds(&summary, &unspoken);
+    if let Some(seconds) = unspoken.and_then(forecast) {
+        summary.expect(seconds, Timestamp::now());
+    }
     let this = path(id);
     let episode = summary.episode.as_ref().map(|episode| EpisodeLinks {
         audio: format!("{this}/audio"),

@@ -16,6 +16,7 @@ use std::ops::Range;
 use common::config::Audio;
 use common::work::{Cue, MixSegment};
 
+use super::histogram::Histogram;
 use super::limiter::Limiter;
 use super::meter::Meter;
 use super::section::{self, start_ceiling_db};
@@ -58,6 +59,8 @@ pub struct Mixed {
     pub spans: Vec<Span>,
     /// True peak of the frames as decoded again.
     pub true_peak_dbtp: f64,
+    /// How loud they are, decoded again.
+    pub loudness: Histogram,
 }
 
 /// Why a chapter could not be mixed.
@@ -94,7 +97,7 @@ pub fn mix<R: Read, W: Write>(
     let plan = Plan::new(segments, settings.sample_rate).ok_or(MixError::Empty)?;
     let gain_db = needed_gain_db(segments, settings, &mut open)?;
     let mut pcm: Vec<i16> = Vec::new();
-    let (mut bytes, mut true_peak_dbtp) = (0, f64::NEG_INFINITY);
+    let (mut bytes, mut true_peak_dbtp, mut loudness) = (0, f64::NEG_INFINITY, Histogram::default());
     for section in &plan.sections {
         pcm.clear();
         pcm.resize(section.lead as usize, 0);
@@ -107,9 +110,10 @@ pub fn mix<R: Read, W: Write>(
         out.write_all(&encoded.frames).map_err(MixError::Unwritable)?;
         bytes += encoded.frames.len() as u64;
         true_peak_dbtp = true_peak_dbtp.max(encoded.true_peak_dbtp);
+        loudness.add(&encoded.loudness.levels());
     }
     out.flush().map_err(MixError::Unwritable)?;
-    Ok(plan.mixed(bytes, true_peak_dbtp))
+    Ok(plan.mixed(bytes, true_peak_dbtp, loudness))
 }
 
 /// The chapter's transcript, timed from its start.
@@ -195,7 +199,7 @@ impl Plan {
         Some(Plan { spans, sections, frames, frame_samples, sample_rate })
     }
 
-    fn mixed(self, bytes: u64, true_peak_dbtp: f64) -> Mixed {
+    fn mixed(self, bytes: u64, true_peak_dbtp: f64, loudness: Histogram) -> Mixed {
         let rate = u64::from(self.sample_rate);
         Mixed {
             frames: self.frames,
@@ -204,6 +208,7 @@ impl Plan {
             duration_ms: (self.frames * self.frame_samples * 1000 + rate / 2) / rate,
             spans: self.spans,
             true_peak_dbtp,
+            loudness,
         }
     }
 }

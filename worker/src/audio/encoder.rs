@@ -6,6 +6,7 @@ use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDe
 use symphonia::core::packet::PacketRef;
 use symphonia::core::units::{Duration, Timestamp};
 
+use super::histogram::{Blocks, Histogram};
 use super::true_peak::TruePeak;
 use super::{decibels, mp3};
 
@@ -61,10 +62,16 @@ fn build(sample_rate: u32, bitrate_kbps: u32) -> Result<mp3lame_encoder::Encoder
         .and_then(|lame| lame.with_output_sample_rate(std::num::NonZeroU32::new(sample_rate)))
         .and_then(|lame| lame.with_vbr_mode(VbrMode::Off))
         .and_then(|lame| lame.with_brate(bitrate))
-        .and_then(|lame| lame.with_quality(Quality::Good))
+        .and_then(|lame| lame.with_quality(quality(sample_rate, bitrate_kbps)))
         .and_then(|lame| lame.with_to_write_vbr_tag(false))
         .and_then(Builder::build)
         .map_err(refused)
+}
+
+/// With two bits a sample LAME need not move its noise to where it is heard least, which takes half of its time. Measured on speech at
+/// 24 kHz and 64 kb/s: 8.4 s instead of 14.4 s an hour, and the noise is 2.5 dB lower without.
+fn quality(sample_rate: u32, bitrate_kbps: u32) -> Quality {
+    if bitrate_kbps * 1_000 >= 2 * sample_rate { Quality::Ok } else { Quality::Good }
 }
 
 /// By how much LAME turns its input down at a constant bit rate (`abr_switch_map` in its `presets.c`), to keep what it adds
@@ -89,10 +96,11 @@ fn bitrate(kbps: u32) -> Option<Bitrate> {
     })
 }
 
-/// Decodes frames and looks for their peaks.
+/// Decodes frames and listens: for their peaks, and how loud they are.
 pub(super) struct Listener {
     decoder: Box<dyn AudioDecoder>,
     peak: TruePeak,
+    blocks: Blocks,
     samples: Vec<f32>,
 }
 
@@ -104,7 +112,8 @@ impl Listener {
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(&params, &AudioDecoderOptions::default())
             .map_err(|error| format!("no MP3 decoder: {error}"))?;
-        Ok(Listener { decoder, peak: TruePeak::default(), samples: Vec::new() })
+        let blocks = Blocks::new(sample_rate)?;
+        Ok(Listener { decoder, peak: TruePeak::default(), blocks, samples: Vec::new() })
     }
 
     pub(super) fn hear(&mut self, frame: &[u8]) -> Result<(), String> {
@@ -113,7 +122,11 @@ impl Listener {
             self.decoder.decode_ref(&packet).map_err(|error| format!("a frame does not decode: {error}"))?;
         audio.copy_to_vec_interleaved(&mut self.samples);
         self.peak.add(&self.samples);
-        Ok(())
+        self.blocks.hear(&self.samples)
+    }
+
+    pub(super) fn loudness(&self) -> &Histogram {
+        self.blocks.histogram()
     }
 
     /// Minus infinity for silence.

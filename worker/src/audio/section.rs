@@ -3,6 +3,7 @@
 use common::config::Audio;
 
 use super::encoder::{Encoder, Listener};
+use super::histogram::Histogram;
 use super::limiter::Limiter;
 use super::resample::Resampler;
 use super::{SAMPLE_RATE, factor};
@@ -18,6 +19,8 @@ pub(super) struct Encoded {
     pub(super) frames: Vec<u8>,
     /// Of the frames as decoded again.
     pub(super) true_peak_dbtp: f64,
+    /// Of the same.
+    pub(super) loudness: Histogram,
 }
 
 /// Where the limiter's ceiling is at first. Encoding adds to the peaks, the more the fewer bits there are. Measured on speech
@@ -89,7 +92,8 @@ impl Pass {
         for _ in 0..64 {
             if self.frames_left == 0 {
                 let true_peak_dbtp = self.listener.true_peak_dbtp();
-                return Ok(Encoded { frames: self.frames, true_peak_dbtp });
+                let loudness = self.listener.loudness().clone();
+                return Ok(Encoded { frames: self.frames, true_peak_dbtp, loudness });
             }
             self.converted.clear();
             self.converted.resize(1152, 0.0);

@@ -6,13 +6,14 @@ use anyhow::Context;
 use bytes::Bytes;
 use common::blobs::{self, Blobs};
 use common::wire::Ticket;
-use common::work::{Cue, Episode, JoinInput};
+use common::work::{Cue, Episode, JoinChapter, JoinInput};
 use tempfile::NamedTempFile;
 
 use super::{Done, input, result_hash};
 use crate::Env;
 use crate::audio::episode::{self, Chapter, Joined};
-use crate::audio::measure::{self, Measured};
+use crate::audio::histogram::Histogram;
+use crate::audio::measure;
 use crate::audio::transcript;
 use crate::failure::Failure;
 
@@ -32,7 +33,7 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
     let segments = input.chapters.iter().map(|chapter| chapter.mix.segments).sum();
     let blobs = env.blobs.clone();
     let joining = tokio::task::spawn_blocking(move || join(&blobs, &input, chapters));
-    let (joined, measured, file) = joining
+    let (joined, heard, file) = joining
         .await
         .map_err(|error| Failure::transient("joining the episode panicked").because(error))??;
     let episode = Episode {
@@ -45,8 +46,8 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
         bytes: joined.bytes,
         duration_ms: joined.duration_ms,
         segments,
-        lufs: measured.lufs,
-        true_peak_dbtp: Some(measured.true_peak_dbtp).filter(|peak| peak.is_finite()),
+        lufs: heard.lufs,
+        true_peak_dbtp: heard.true_peak_dbtp,
     };
     env.blobs.adopt_file(&episode.audio, file).await?;
     let texts = [
@@ -61,7 +62,7 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
     }
     let mark = serde_json::to_vec(&episode).map_err(anyhow::Error::from)?;
     env.blobs.put_if_absent(&key("json"), mark.into()).await?;
-    Done::new(&episode, 0)
+    Ok(Done::new(&episode, 0)?.measured("", 0))
 }
 
 fn files(episode: &Episode) -> [&str; 6] {
@@ -86,20 +87,42 @@ async fn chapters(env: &Env, input: &JoinInput) -> Result<Vec<Chapter>, Failure>
     Ok(chapters)
 }
 
-/// Writes the file, then listens to it: the loudness that is reported is that of what people will hear.
+/// What people will hear.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Heard {
+    lufs: Option<f64>,
+    true_peak_dbtp: Option<f64>,
+}
+
+/// The chapters were listened to when they were mixed, and their frames are copied as they are. `None`: one of them was mixed
+/// before that was noted.
+fn heard(chapters: &[JoinChapter]) -> Option<Heard> {
+    let (mut loudness, mut true_peak_dbtp) = (Histogram::default(), f64::NEG_INFINITY);
+    for JoinChapter { mix, .. } in chapters {
+        loudness.add(&mix.loudness);
+        true_peak_dbtp = true_peak_dbtp.max(mix.true_peak_dbtp?);
+    }
+    Some(Heard { lufs: loudness.integrated(), true_peak_dbtp: Some(true_peak_dbtp) })
+}
+
+/// Writes the file. The loudness that is reported is that of what people will hear: of the frames, decoded again.
 fn join(
     blobs: &Blobs,
     input: &JoinInput,
     chapters: Vec<Chapter>,
-) -> Result<(Joined, Measured, NamedTempFile), Failure> {
+) -> Result<(Joined, Heard, NamedTempFile), Failure> {
     let file = blobs.scratch_file()?;
     let open = |index: usize| blobs.open_file(&input.chapters[index].mix.audio);
     let mut writer = BufWriter::new(file.reopen().map_err(anyhow::Error::from)?);
     let joined = episode::join(&input.title, &input.language, chapters, open, &mut writer)
         .map_err(|error| Failure::transient(error.to_string()).because(error))?;
     drop(writer);
+    if let Some(heard) = heard(&input.chapters) {
+        return Ok((joined, heard, file));
+    }
     let reader = BufReader::new(file.reopen().map_err(anyhow::Error::from)?);
     let measured =
         measure::measure(reader).map_err(|error| Failure::transient(error.to_string()).because(error))?;
-    Ok((joined, measured, file))
+    let true_peak_dbtp = Some(measured.true_peak_dbtp).filter(|peak| peak.is_finite());
+    Ok((joined, Heard { lufs: measured.lufs, true_peak_dbtp }, file))
 }

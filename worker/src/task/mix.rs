@@ -25,6 +25,7 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
     {
         return Done::from_cache(&known);
     }
+    let chars = input.segments.iter().map(|segment| segment.text.chars().count()).sum();
     let blobs = env.blobs.clone();
     let mixing = tokio::task::spawn_blocking(move || {
         let file = blobs.scratch_file()?;
@@ -38,12 +39,14 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
         frames: mixed.frames,
         duration_ms: mixed.duration_ms,
         segments: u32::try_from(mixed.spans.len()).unwrap_or(u32::MAX),
+        loudness: mixed.loudness.levels(),
+        true_peak_dbtp: Some(mixed.true_peak_dbtp).filter(|peak| peak.is_finite()),
     };
     env.blobs.adopt_file(&result.audio, file).await?;
     env.blobs.put_if_absent(&result.cues, cues.into()).await?;
     let mark = serde_json::to_vec(&result).map_err(anyhow::Error::from)?;
     env.blobs.put_if_absent(&key("json"), mark.into()).await?;
-    Done::new(&result, 0)
+    Ok(Done::new(&result, 0)?.measured("", chars))
 }
 
 fn mix(

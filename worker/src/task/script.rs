@@ -80,7 +80,9 @@ async fn write_on(
     }
     let paid = call.bill.sum().0 > 0;
     let units = written.rest.turns.iter().map(|turn| turn.text.chars().count() as u64).sum();
-    Ok(Done { units: if paid { 0 } else { units }, ..in_parts(written.rest.turns, skip)? })
+    let done = Done { units: if paid { 0 } else { units }, ..in_parts(written.rest.turns, skip)? };
+    // The rest of a script says nothing of a whole one.
+    Ok(if committed == 0 { done.measured("", 0) } else { done })
 }
 
 /// What a script depends on besides its input. One that was written to a length is not the same for a voice that was found
@@ -161,7 +163,7 @@ fn in_parts(turns: Vec<Turn>, skip: usize) -> Result<Done, Failure> {
     }
     // The last part may be empty: everything was accepted before, and the chapter only has to be closed.
     parts.push(to_json(&part)?);
-    Ok(Done { parts, units: 0, cached: false, saved: Price::default() })
+    Ok(Done { parts, units: 0, cached: false, saved: Price::default(), measure: None })
 }
 
 pub(super) fn size(turn: &Turn) -> usize {

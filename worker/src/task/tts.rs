@@ -60,7 +60,7 @@ async fn speak_somewhere(
     Work::new(env, ticket, &hash).remember(&speech, paid).await;
     let ms = speech.samples * 1_000 / u64::from(SAMPLE_RATE);
     env.measured.observe(&spoken.voice, speakable_units(&input.text, &input.language), ms).await;
-    Done::new(&speech, 0)
+    Ok(Done::new(&speech, 0)?.measured(&input.voice, input.text.chars().count()))
 }
 
 /// What the stored segment depends on besides the input: how numbers are read, and how it is cut, levelled and faded.

@@ -253,14 +253,20 @@ pub(super) async fn silent_chapter(tx: &Transaction<'_>, podcast: &Podcast) -> a
 /// Tasks that were put aside although their podcast runs again: a repair that had read it as failed may finish after the
 /// replay. Looks at podcasts that were replayed within the last minute. Returns how many tasks became `ready`.
 pub async fn release_stranded(tx: &Transaction<'_>) -> anyhow::Result<u64> {
-    let select = tx
+    let replayed = tx
         .prepare_cached(
-            "select distinct t.podcast_id from dead_letters d join tasks t on t.podcast_id = d.podcast_id and t.state = 'held'
-             where d.state = 'replayed' and d.settled_at > now() - interval '1 minute'
-                   and exists (select from podcasts p where p.id = d.podcast_id and p.state = 'running')",
+            "select distinct d.podcast_id from dead_letters d join podcasts p on p.id = d.podcast_id and p.state = 'running'
+             where d.state = 'replayed' and d.settled_at > now() - interval '1 minute'",
         )
         .await?;
-    let ids: Vec<Uuid> = tx.query(&select, &[]).await?.iter().map(|row| row.get(0)).collect();
+    let replayed: Vec<Uuid> = tx.query(&replayed, &[]).await?.iter().map(|row| row.get(0)).collect();
+    if replayed.is_empty() {
+        return Ok(0);
+    }
+    let stranded = tx
+        .prepare_cached("select distinct podcast_id from tasks where podcast_id = any($1) and state = 'held'")
+        .await?;
+    let ids: Vec<Uuid> = tx.query(&stranded, &[&replayed]).await?.iter().map(|row| row.get(0)).collect();
     if ids.is_empty() {
         return Ok(0);
     }

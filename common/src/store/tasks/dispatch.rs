@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::Between;
 use crate::topology::Lane;
 use crate::wire::{Input, Said, Ticket, VERSION};
 use crate::work::Kind;
@@ -121,6 +122,7 @@ async fn written(tx: &Transaction<'_>, ticket: &Ticket) -> anyhow::Result<Vec<Sa
 /// ascending.
 pub async fn mark_dispatched(
     tx: &Transaction<'_>,
+    Between(lowest, highest): Between,
     ascending_ids: &[Uuid],
     publisher: Uuid,
     first_seq: i64,
@@ -130,10 +132,10 @@ pub async fn mark_dispatched(
             "update tasks set state = 'dispatched', attempt = attempt + 1, publisher = $2,
                     publish_seq = $3::bigint + width_bucket(id, $1) - 1, epoch = (select epoch from fleet),
                     dispatched_at = now(), run_at = null
-             where id = any($1)",
+             where id = any($1) and podcast_id between $4 and $5",
         )
         .await?;
-    tx.execute(&update, &[&ascending_ids, &publisher, &first_seq]).await?;
+    tx.execute(&update, &[&ascending_ids, &publisher, &first_seq, &lowest, &highest]).await?;
     Ok(())
 }
 

@@ -32,6 +32,9 @@ macro_rules! release {
 
 /// Tasks whose tickets this publisher could not publish.
 pub async fn unpublished(tx: &Transaction<'_>, publisher: Uuid, seqs: &[i64]) -> anyhow::Result<u64> {
+    if seqs.is_empty() {
+        return Ok(0);
+    }
     let update = tx.prepare_cached(release!("t.publisher = $1 and t.publish_seq = any($2)")).await?;
     Ok(tx.execute(&update, &[&publisher, &seqs]).await?)
 }

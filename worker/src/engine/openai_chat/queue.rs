@@ -40,7 +40,8 @@ struct Pending {
     same_breath: bool,
 }
 
-/// Holds back what may still change: the last turn, and what comes near the end of the chapter.
+/// Holds back what may still change: the last turn, and what comes near the end of the chapter. The first turn does not wait for
+/// the next one, for somebody waits to hear it.
 pub(super) struct Queue<'a> {
     language: &'a str,
     draft: &'a Draft,
@@ -82,9 +83,10 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Gives on what will stay whatever follows: all but the last turn, while the chapter is far from its end.
+    /// Gives on what will stay whatever follows: all but the last turn, unless it is the first, while the chapter is far from its
+    /// end.
     pub(super) fn give_sure(&mut self) {
-        while self.pending.len() > 1 {
+        while self.pending.len() > 1 || (self.given == 0.0 && !self.pending.is_empty()) {
             let front = self.pending.front().map_or(0.0, |pending| pending.units);
             if self.budget.is_some_and(|budget| self.given + front > budget.sure) {
                 return;
@@ -98,7 +100,7 @@ impl<'a> Queue<'a> {
         let next = self.pending.front().map(|pending| &pending.turn);
         turn.pause = match next {
             Some(_) => pause(&turn, next, same_breath),
-            // What follows comes with the next answer.
+            // What follows comes later.
             None => Default::default(),
         };
         self.given += units;

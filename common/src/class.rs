@@ -1,9 +1,10 @@
 //! The failure class of an attempt: one enum for the whole fleet. What follows from it is decided in [`crate::policy`].
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The task's effect is durable and its result is in the outcome.

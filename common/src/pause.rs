@@ -1,6 +1,7 @@
 //! Pauses: work that is not sent out until somebody resumes it. What is out already is finished; nothing that is held back is lost,
 //! and deadlines go on.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::request::ChosenEngines;
@@ -8,8 +9,9 @@ use crate::topology::Lane;
 use crate::work::Kind;
 
 /// What is held back: everything that all of the given parts fit. A part that is left out fits everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "PauseScope")]
 pub struct Scope {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Engine};
@@ -30,55 +31,81 @@ const MINUTES: std::ops::RangeInclusive<u16> = 1..=180;
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 const MAX_DEADLINE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{"required": ["topic"]}, {"required": ["source"]}]))]
 pub struct PodcastRequest {
+    /// Default: the text's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_TITLE), regex(pattern = r"\S"))]
     pub title: Option<String>,
+    /// What it is about. Alone, it needs an engine that invents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_TOPIC), regex(pattern = r"\S"))]
     pub topic: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// BCP 47. Default: that of the text; an address needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
+    /// How long the episode shall last. Default: as long as the text takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 180))]
     pub target_minutes: Option<u16>,
+    /// Default: the headings of the text, or the engine's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_CHAPTERS))]
     pub chapters: Vec<ChapterRequest>,
+    /// Each with a name of its own. Default: as many as the format has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_SPEAKERS))]
     pub speakers: Vec<SpeakerRequest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
+    /// After so long it fails as `expired`. Default 86400, a day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_592_000))]
     pub deadline_seconds: Option<u64>,
+    /// Told when it has ended: https to a public address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
     pub callback_url: Option<String>,
+    /// Your own; kept, and not read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = MAX_METADATA))]
     pub metadata: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["text"]}, {"required": ["url"]}]))]
 pub struct Source {
+    /// Text, Markdown or HTML, at most 1,000,000 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_SOURCE_BYTES), regex(pattern = r"\S"))]
     pub text: Option<String>,
+    /// A page of these, fetched when the outline begins: https to a public address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
     pub url: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpeakerRequest {
+    #[schemars(length(max = MAX_NAME), regex(pattern = r"\S"))]
     pub name: String,
+    /// One that the speech engine has for the language. Default: the next one that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_NAME), regex(pattern = r"\S"))]
     pub voice: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     High,
@@ -98,7 +125,7 @@ impl Priority {
 }
 
 /// One thing that is wrong with a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
     /// Path of the field, as in `speakers[1].voice`; `body` for the whole.
     pub field: String,

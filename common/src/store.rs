@@ -15,6 +15,7 @@ pub mod generations;
 pub mod health;
 pub mod inspection;
 pub mod keys;
+pub mod lanes;
 pub mod minutes;
 pub mod overview;
 pub mod pauses;

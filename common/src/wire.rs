@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -141,7 +142,7 @@ impl Outcome {
 }
 
 /// Why an attempt failed: the plain sentence first, then the chain of causes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorReport {
     pub message: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -206,12 +207,13 @@ pub struct RoomPulse {
 }
 
 /// A progress message on the events exchange: a hint that `events` has grown.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Hint {
     pub podcast: Uuid,
     pub tenant: String,
     pub seq: i64,
     pub event: String,
+    #[schemars(with = "crate::store::events::Told<'static>")]
     pub data: serde_json::Value,
 }
 

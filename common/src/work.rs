@@ -1,12 +1,13 @@
 //! What tickets carry in and outcomes carry out, per kind of task. The collector builds the inputs, a worker answers
 //! with the results; both only see these types.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Pauses;
 
 /// The five kinds of task, in the order in which a podcast meets them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Outline,
@@ -41,7 +42,7 @@ impl std::fmt::Display for Kind {
 }
 
 /// What engines were asked and what they took for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Price {
     /// Answers that were paid for.
     pub calls: i64,
@@ -73,7 +74,7 @@ pub struct Measure {
 }
 
 /// How the speakers share the text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     #[default]
@@ -151,10 +152,12 @@ impl Pace {
 }
 
 /// A chapter that the request asks for by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChapterRequest {
+    #[schemars(length(max = 300), regex(pattern = r"\S"))]
     pub title: String,
+    /// What it shall tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brief: Option<String>,
 }

@@ -3,19 +3,25 @@
 //! [`routes`] is the table of all there is and who may use it; [`door`] finds out who asks; [`guard`] keeps web pages out.
 
 mod acts;
+mod asyncapi;
 pub(crate) mod checks;
 mod dashboard;
 mod dead_letters;
+mod docs;
 mod door;
 mod episode;
 mod erase;
+mod etag;
 mod extract;
 mod files;
+mod fleet;
 pub mod fuzzing;
 mod guard;
 mod health;
 mod keys;
 mod limits;
+mod openapi;
+mod paging;
 mod pauses;
 mod podcasts;
 mod problem;
@@ -43,8 +49,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
+use tracing::Instrument;
 
 use crate::Env;
 use crate::accept::Intake;
@@ -110,6 +119,7 @@ fn router(app: App) -> Router {
     routes::router(app)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(etag::tag))
         .layer(middleware::from_fn(guard))
         .layer(middleware::from_fn(bound))
         .layer(CatchPanicLayer::custom(on_panic))
@@ -117,8 +127,26 @@ fn router(app: App) -> Router {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
+        .layer(CompressionLayer::new().compress_when(is_compressible()))
+        .layer(middleware::map_response(etag::weaken))
+        .layer(middleware::from_fn(in_a_span))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+/// Sound is compressed already; what comes bit by bit must not wait for more.
+fn is_compressible() -> impl Predicate {
+    SizeAbove::new(1_024)
+        .and(NotForContentType::const_new("audio/"))
+        .and(NotForContentType::SSE)
+        .and(NotForContentType::IMAGES)
+}
+
+/// What is logged for a request bears the id that its answer has.
+async fn in_a_span(request: Request, next: Next) -> Response {
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    next.run(request).instrument(span).await
 }
 
 async fn not_found(request: Request) -> Problem {

@@ -16,7 +16,8 @@ use lapin::message::Delivery;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -40,6 +41,36 @@ pub(crate) struct Clerk {
     pub(crate) shutdown: CancellationToken,
 }
 
+/// What its sender is told of a request, at `reply_to`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Reply {
+    accepted: bool,
+    /// The podcast that it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    podcast: Option<Uuid>,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<Fault>>,
+}
+
+impl Reply {
+    fn accepted(podcast: Uuid) -> Reply {
+        Reply { accepted: true, podcast: Some(podcast), errors: None }
+    }
+
+    fn refused(errors: Vec<Fault>) -> Reply {
+        Reply { accepted: false, podcast: None, errors: Some(errors) }
+    }
+}
+
+/// What everybody else is told of a request that was refused, as the event `podcast.refused`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Refused {
+    tenant: String,
+    message_id: Option<String>,
+    errors: Vec<Fault>,
+}
+
 /// What became of a message that was decided, with the word for the metrics.
 enum Verdict {
     Accepted(Uuid, &'static str),
@@ -55,7 +86,7 @@ impl Clerk {
         let Some(verdict) = self.decide(&delivery, &caller).await else { return Ok(()) };
         let (result, settled) = match verdict {
             Verdict::Accepted(podcast, result) => {
-                self.reply(&delivery, &json!({"accepted": true, "podcast": podcast})).await?;
+                self.reply(&delivery, &Reply::accepted(podcast)).await?;
                 (result, amqp::ack(&delivery.acker, false, self.timeout).await)
             }
             Verdict::Refused(faults, result) => (result, self.refuse(&delivery, &caller, &faults).await),
@@ -149,8 +180,12 @@ impl Clerk {
         let confirm =
             amqp::publish(&self.dead, DEAD_EXCHANGE, "", &delivery.data, properties, self.timeout).await?;
         amqp::confirmed(confirm, self.timeout).await.context("setting a refused request aside")?;
-        self.reply(delivery, &json!({"accepted": false, "errors": faults})).await?;
-        let told = json!({"tenant": caller.tenant, "message_id": message_id.map(|id| id.as_str()), "errors": faults});
+        self.reply(delivery, &Reply::refused(faults.to_vec())).await?;
+        let told = Refused {
+            tenant: caller.tenant.clone(),
+            message_id: message_id.as_ref().map(|id| id.as_str().to_owned()),
+            errors: faults.to_vec(),
+        };
         let told = serde_json::to_vec(&told)?;
         amqp::broadcast(&self.replies, EVENTS_EXCHANGE, "podcast.refused", &told, self.timeout).await?;
         // Reasons may quote the request; the dead letter has them.
@@ -160,7 +195,7 @@ impl Clerk {
     }
 
     /// Tells the sender, if it wants to know. Its queue may be gone by now: that is its own affair.
-    async fn reply(&self, delivery: &Delivery, answer: &serde_json::Value) -> anyhow::Result<()> {
+    async fn reply(&self, delivery: &Delivery, answer: &Reply) -> anyhow::Result<()> {
         let asked = &delivery.properties;
         let Some(to) = asked.reply_to() else { return Ok(()) };
         let mut properties = BasicProperties::default().with_content_type("application/json".into());

@@ -17,6 +17,7 @@ mod link;
 mod listen;
 mod live;
 mod replay;
+mod roster;
 mod session;
 mod waiting;
 mod webhooks;
@@ -48,6 +49,7 @@ use crate::link::Link;
 use crate::listen::Listeners;
 pub use crate::listen::{LiveEncoder, NewEncoder};
 use crate::live::Hub;
+use crate::roster::Roster;
 use crate::waiting::Waiting;
 
 /// How often the database is asked whether it is there.
@@ -117,6 +119,7 @@ pub(crate) struct Env {
     pub(crate) waiting: Waiting,
     pub(crate) rates: Rates,
     pub(crate) line: Line,
+    pub(crate) roster: Roster,
     /// Whether the database answers. Without the broker a producer still accepts: the dispatcher publishes later.
     pub(crate) readiness: Readiness,
 }
@@ -144,6 +147,7 @@ pub async fn run(
         waiting: Waiting::new(config.producer.max_waiting),
         rates: Rates::default(),
         line: Line::default(),
+        roster: Roster::default(),
         readiness: Readiness::default(),
         config,
     });

@@ -186,9 +186,12 @@ impl Desk<'_> {
     }
 
     fn on_pulse(&self, delivery: &Delivery) {
-        // Workers' pulses are for dispatchers; what cannot be read comes from another version and is not needed.
-        if let Ok(Pulse::Room(room)) = serde_json::from_slice(&delivery.data) {
-            self.env.link.heard(room, Instant::now());
+        let now = Instant::now();
+        match serde_json::from_slice(&delivery.data) {
+            Ok(Pulse::Room(room)) => self.env.link.heard(room, now),
+            Ok(Pulse::Worker(worker)) => self.env.roster.heard(worker, now),
+            // It comes from another version, and is not needed.
+            Err(_) => {}
         }
     }
 

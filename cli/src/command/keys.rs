@@ -109,9 +109,9 @@ async fn create(place: &Place, options: KeysCreate) -> anyhow::Result<()> {
 
 async fn listed(place: &Place, tenant: Option<&str>) -> anyhow::Result<Vec<Value>> {
     let found = match place {
-        Place::Api(client) => client.get("/v1/keys").await?["keys"].take(),
+        Place::Api(client) => pages(client).await?.into(),
         Place::Database(store) => {
-            json!(store.run(async |client| keys::list(client, tenant, LISTED).await).await?)
+            json!(store.run(async |client| keys::list(client, tenant, None, LISTED).await).await?)
         }
     };
     Ok(match found {
@@ -134,6 +134,24 @@ async fn list(place: &Place, options: KeysList) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let header = ["ID", "TENANT", "NAME", "ROLE", "BEGINS WITH", "STATE", "LAST USED"];
     print(columns(&header, keys.iter().map(|key| row(key, now)).collect()))
+}
+
+/// The newest keys, page by page.
+async fn pages(client: &Client) -> anyhow::Result<Vec<Value>> {
+    let mut keys = Vec::new();
+    let mut path = "/v1/keys?limit=100".to_owned();
+    loop {
+        let mut page = client.get(&path).await?;
+        if let Value::Array(found) = page["keys"].take() {
+            keys.extend(found);
+        }
+        match page["next"].as_str() {
+            Some(next) if i64::try_from(keys.len()).is_ok_and(|count| count < LISTED) => {
+                path = format!("/v1/keys?limit=100&cursor={next}");
+            }
+            _ => return Ok(keys),
+        }
+    }
 }
 
 fn row(key: &Value, now: Timestamp) -> Vec<String> {

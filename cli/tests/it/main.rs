@@ -6,6 +6,7 @@
 
 mod access;
 mod addresses;
+mod api;
 mod asking;
 mod audio;
 mod bad_input;
@@ -13,6 +14,7 @@ mod breaker;
 mod browser;
 mod chaos;
 mod claims;
+mod clients;
 mod equal;
 mod faults;
 mod fleet;
@@ -229,6 +231,13 @@ const TESTS: &[(&str, Test)] = &[
     ("guides::every_command_of_the_guides_works", |s| Box::pin(guides::every_command_of_the_guides_works(s))),
     ("ops::the_doctor_tells_what_is_there_and_what_is_not", |s| {
         Box::pin(ops::the_doctor_tells_what_is_there_and_what_is_not(s))
+    }),
+    ("api::lists_are_paged_and_filtered", |s| Box::pin(api::lists_are_paged_and_filtered(s))),
+    ("api::answers_are_tagged_and_compressed", |s| Box::pin(api::answers_are_tagged_and_compressed(s))),
+    ("api::the_fleet_shows_what_it_is_at", |s| Box::pin(api::the_fleet_shows_what_it_is_at(s))),
+    ("clients::schemathesis_finds_nothing", |s| Box::pin(clients::schemathesis_finds_nothing(s))),
+    ("clients::a_plain_amqp_client_follows_a_podcast", |s| {
+        Box::pin(clients::a_plain_amqp_client_follows_a_podcast(s))
     }),
     ("claims::the_client_commands_work", |s| Box::pin(claims::the_client_commands_work(s))),
 ];

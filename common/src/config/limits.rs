@@ -1,7 +1,8 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[limits]`: what one tenant may ask for; 0: no limit. `podfleet limits set` gives a tenant limits of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// `PODFLEET__LIMITS__REQUESTS_PER_MINUTE`: to the HTTP API of one producer. Default 0.

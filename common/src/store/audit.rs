@@ -2,6 +2,7 @@
 
 use deadpool_postgres::{Client, Transaction};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -44,7 +45,8 @@ pub async fn insert(tx: &Transaction<'_>, new: &NewAudit<'_>) -> anyhow::Result<
 }
 
 /// One line of the trail.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
 pub struct Entry {
     pub at: Timestamp,
     pub by: String,

@@ -3,6 +3,7 @@
 
 use deadpool_postgres::{Client, Transaction};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -27,7 +28,8 @@ pub struct Order<'a> {
 }
 
 /// What goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ErasureExtent")]
 pub struct Extent {
     pub segments: u64,
     pub tasks: u64,
@@ -152,7 +154,7 @@ async fn remove(tx: &Transaction<'_>, podcast: Uuid) -> anyhow::Result<Extent> {
 }
 
 /// An erasure, as people see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Erasure {
     pub id: Uuid,
     pub podcast: Uuid,

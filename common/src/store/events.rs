@@ -2,6 +2,7 @@
 
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -24,17 +25,23 @@ pub struct NewEvent {
     pub callback_url: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Everything that an event may be called.
+pub const NAMES: [&str; 8] =
+    ["accepted", "progress", "first_audio", "replayed", "revised", "completed", "failed", "cancelled"];
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     pub podcast: Uuid,
     pub seq: i64,
     pub at: Timestamp,
     pub event: String,
+    #[schemars(with = "Told<'static>")]
     pub data: serde_json::Value,
 }
 
 /// Numbers a locked podcast's next event.
 pub fn next(podcast: &mut Podcast, event: &'static str) -> NewEvent {
+    debug_assert!(NAMES.contains(&event), "add {event} to NAMES");
     podcast.event_seq += 1;
     let progress = Progress {
         chapters_total: podcast.chapters_total,
@@ -75,15 +82,30 @@ pub struct Snapshot<'a> {
 }
 
 pub fn snapshot(now: &Snapshot<'_>) -> serde_json::Value {
-    serde_json::json!({
-        "state": now.state.as_str(),
-        "stage": if now.state == State::Running { now.progress.stage() } else { "end" },
-        "title": now.title,
-        "progress": now.progress,
-        "first_audio_ms": now.first_audio_ms,
-        "duration_ms": now.duration_ms,
-        "failure": now.failure,
-    })
+    let told = Told {
+        state: now.state.as_str(),
+        stage: if now.state == State::Running { now.progress.stage() } else { "end" },
+        title: now.title,
+        progress: now.progress,
+        first_audio_ms: now.first_audio_ms,
+        duration_ms: now.duration_ms,
+        failure: now.failure,
+    };
+    // Strings and numbers under names: there is nothing that could fail.
+    serde_json::to_value(told).unwrap_or_default()
+}
+
+/// A [`Snapshot`] as it is written.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EventData")]
+pub struct Told<'a> {
+    state: &'static str,
+    stage: &'static str,
+    title: Option<&'a str>,
+    progress: Progress,
+    first_audio_ms: Option<i64>,
+    duration_ms: Option<u64>,
+    failure: Option<&'a Failure>,
 }
 
 /// The event as it is told on the events exchange.

@@ -6,6 +6,7 @@ use anyhow::Context;
 use blake3::Hash;
 use deadpool_postgres::{Client, Transaction};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_postgres::Row;
@@ -59,7 +60,8 @@ impl Wanted<'_> {
 }
 
 /// A key that was just made. Nobody can show its text again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FreshKey")]
 pub struct Made {
     pub key: String,
     #[serde(flatten)]
@@ -134,7 +136,8 @@ async fn insert(
 }
 
 /// A key as it is listed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Key")]
 pub struct Listed {
     pub id: Uuid,
     pub tenant: String,
@@ -156,14 +159,19 @@ pub struct Listed {
 const LISTED: &str = "select id, tenant, principal, role, prefix, created_at, expires_at, revoked_at, last_used_at, requests_per_minute
      from api_keys";
 
-/// The newest keys of a tenant, or of all tenants; revoked ones included.
-pub async fn list(client: &Client, tenant: Option<&str>, limit: i64) -> anyhow::Result<Vec<Listed>> {
+/// Keys of a tenant, or of all tenants, newest first; revoked ones included.
+pub async fn list(
+    client: &Client,
+    tenant: Option<&str>,
+    before: Option<Uuid>,
+    limit: i64,
+) -> anyhow::Result<Vec<Listed>> {
     let select = client
         .prepare_cached(&format!(
-            "{LISTED} where ($1::text is null or tenant = $1) order by id desc limit $2"
+            "{LISTED} where ($1::text is null or tenant = $1) and ($2::uuid is null or id < $2) order by id desc limit $3"
         ))
         .await?;
-    client.query(&select, &[&tenant, &limit]).await?.iter().map(read_listed).collect()
+    client.query(&select, &[&tenant, &before, &limit]).await?.iter().map(read_listed).collect()
 }
 
 async fn find(tx: &Transaction<'_>, tenant: Option<&str>, id: Uuid) -> anyhow::Result<Option<Listed>> {

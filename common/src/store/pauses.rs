@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use deadpool_postgres::{Client, Transaction};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use tokio_postgres::Row;
@@ -24,7 +25,7 @@ const AT_ONCE: i64 = 1_000;
 pub(super) const HELD_FROM: &str = "timestamptz '9000-01-01 00:00:00+00'";
 
 /// A pause, as people see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Pause {
     pub id: Uuid,
     #[serde(flatten)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use deadpool_postgres::Transaction;
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -101,7 +102,8 @@ impl Podcast {
 }
 
 /// Why a podcast failed, as its user reads it.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PodcastFailure")]
 pub struct Failure {
     pub class: crate::class::Class,
     pub stage: String,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Client;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
@@ -16,7 +17,8 @@ use crate::topology::Lane;
 use crate::work::{Episode, Kind, Price, Speaker};
 
 /// A podcast as its owner sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PodcastSummary")]
 pub struct Summary {
     pub id: Uuid,
     pub state: String,
@@ -77,7 +79,8 @@ impl Summary {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "PodcastProgress")]
 pub struct Progress {
     pub chapters_total: i32,
     pub chapters_written: i32,
@@ -120,6 +123,10 @@ pub async fn podcast(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result<
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub state: Option<String>,
+    pub priority: Option<String>,
+    pub language: Option<String>,
+    /// Only podcasts from this one on.
+    pub from: Option<Uuid>,
     /// Only podcasts older than this one.
     pub before: Option<Uuid>,
     pub limit: i64,
@@ -130,15 +137,25 @@ pub async fn podcasts(client: &Client, tenant: &str, filter: &Filter) -> anyhow:
         .prepare_cached(&format!(
             "select {COLUMNS} from podcasts
              where tenant = $1 and ($2::text is null or state = $2) and ($3::uuid is null or id < $3)
-             order by id desc limit $4"
+               and ($4::uuid is null or id >= $4) and ($5::text is null or lane = $5)
+               and ($6::text is null or brief ->> 'language' = $6)
+             order by id desc limit $7"
         ))
         .await?;
-    let parameters: [&(dyn ToSql + Sync); 4] = [&tenant, &filter.state, &filter.before, &filter.limit];
+    let parameters: [&(dyn ToSql + Sync); 7] = [
+        &tenant,
+        &filter.state,
+        &filter.before,
+        &filter.from,
+        &filter.priority,
+        &filter.language,
+        &filter.limit,
+    ];
     client.query(&select, &parameters).await?.iter().map(read).collect()
 }
 
 /// A task that has not succeeded yet and whose last attempt failed: what `show` tells of retries.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Trouble {
     pub task: Uuid,
     pub kind: String,
@@ -180,14 +197,14 @@ pub async fn troubles(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result
 }
 
 /// What a podcast says, as far as it is written.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Script {
     pub id: Uuid,
     pub generation: i32,
     pub chapters: Vec<ScriptChapter>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ScriptChapter {
     /// From 0.
     pub chapter: i32,
@@ -195,7 +212,7 @@ pub struct ScriptChapter {
     pub segments: Vec<ScriptSegment>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ScriptSegment {
     /// From 0, in its chapter.
     pub segment: i32,
@@ -240,7 +257,8 @@ pub async fn script(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result<O
 }
 
 /// Where a podcast of which nothing is under way stands in its queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "PlaceInQueue")]
 pub struct Queued {
     pub kind: &'static str,
     pub lane: &'static str,

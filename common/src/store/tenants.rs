@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use deadpool_postgres::{Client, Transaction};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_postgres::Row;
@@ -86,7 +87,8 @@ pub async fn set_limits(
 }
 
 /// What a tenant has asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "LimitsUsed")]
 pub struct Used {
     pub podcasts_in_flight: u32,
     /// Since midnight, UTC.

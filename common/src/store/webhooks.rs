@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Client, Transaction};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -131,7 +132,8 @@ pub async fn settle(client: &mut Client, due: &Due, outcome: &Outcome<'_>) -> an
 }
 
 /// A webhook as its tenant sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Webhook")]
 pub struct Shown {
     pub id: Uuid,
     /// The header `webhook-id`.

@@ -12,6 +12,7 @@ use common::store::podcasts::{self, State as PodcastState};
 use common::store::reading::{self, Script};
 use common::store::replay::{self, Answer, Resumed, Without};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -30,7 +31,8 @@ struct WithReason {
 }
 
 /// The answer to a replay of a podcast.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PodcastReplayed")]
 pub(super) struct Replayed {
     id: Uuid,
     state: &'static str,
@@ -92,16 +94,17 @@ async fn go_on(
 }
 
 /// A segment's place, both from 0.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SegmentPlace")]
 struct Place {
     chapter: i32,
     segment: i32,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct LeaveOut {
+pub(super) struct LeaveOut {
     reason: Option<String>,
     /// Without it: all that were given up.
     segments: Option<Vec<Place>>,
@@ -142,17 +145,18 @@ pub(super) async fn script(
     found.map(Json).ok_or_else(|| unknown(id))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Revision {
+pub(super) struct Revision {
     reason: Option<String>,
     /// The generation that was looked at.
     generation: Option<i32>,
     segments: Vec<Revised>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RevisedSegment")]
 struct Revised {
     chapter: i32,
     segment: i32,
@@ -161,7 +165,7 @@ struct Revised {
 }
 
 /// The answer to a revision.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Revising {
     id: Uuid,
     state: &'static str,
@@ -262,15 +266,16 @@ pub(super) fn impossible(kind: &'static str, what: &str, fault: Fault) -> Proble
     Problem::new(StatusCode::CONFLICT, kind, detail).with("errors", json!([fault]))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct WithPriority {
+#[schemars(rename = "PriorityRequest")]
+pub(super) struct WithPriority {
     priority: Option<Priority>,
     reason: Option<String>,
 }
 
 /// The answer to a change of priority.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Reordered {
     id: Uuid,
     priority: &'static str,

@@ -16,6 +16,7 @@ use common::store::dead_letters::advice::advice;
 use common::store::dead_letters::reading::{self, Group, Letter, Whole};
 use common::store::dead_letters::redact::redacted;
 use common::store::replay;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 use super::door::forbidden;
 use super::extract::{LetterId, Params};
+use super::paging::page;
 use super::problem::Problem;
 use super::{App, submit};
 use crate::Caller;
@@ -30,7 +32,8 @@ use crate::replay::why_not;
 use filter::Wanted;
 
 /// A page of letters, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterPage")]
 pub(super) struct Page {
     dead_letters: Vec<Letter>,
     /// Give it as `cursor` for the next page; absent on the last.
@@ -44,19 +47,16 @@ pub(super) async fn list(
     Params(wanted): Params<Wanted>,
 ) -> Result<Json<Page>, Problem> {
     let (filter, limit, before) = (wanted.filter()?, wanted.limit()?, wanted.before()?);
-    // One more than asked for tells whether there is another page.
-    let mut found = app
+    let found = app
         .read(async |client| reading::letters(client, &caller.tenant, &filter, before, limit + 1).await)
         .await?;
-    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = found.len() > wanted;
-    found.truncate(wanted);
-    let next = found.last().filter(|_| more).map(|last| format!("v1.{}", last.id.simple()));
-    Ok(Json(Page { dead_letters: found, next }))
+    let (dead_letters, next) = page(found, limit, |letter| letter.id);
+    Ok(Json(Page { dead_letters, next }))
 }
 
 /// Letters by cause.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterGroups")]
 pub(super) struct Groups {
     groups: Vec<Group>,
 }
@@ -75,15 +75,17 @@ pub(super) async fn groups(
     Ok(Json(Groups { groups }))
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DeadLetterQuery")]
 pub(super) struct Look {
     #[serde(default)]
     payload: bool,
 }
 
 /// A letter in full.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterShown")]
 pub(super) struct Shown {
     #[serde(flatten)]
     pub(super) letter: Letter,

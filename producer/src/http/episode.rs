@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use common::store::reading;
 use common::work::Episode;
 use futures_util::stream;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::App;
@@ -23,8 +24,9 @@ struct Part {
     ending: &'static str,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AudioQuery")]
 pub(super) struct Wanted {
     /// What is finished so far, and the rest as it comes, while the episode is made.
     #[serde(default)]

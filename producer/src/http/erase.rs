@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use common::request::Fault;
 use common::store::erasing::{self, Answer, Erasure, Extent, Order};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -17,9 +18,10 @@ use super::extract::{PodcastId, unknown};
 use super::problem::Problem;
 use crate::Caller;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+#[schemars(rename = "EraseRequest")]
+pub(super) struct Asked {
     reason: Option<String>,
     /// Tells what would go; nothing happens.
     #[serde(default)]
@@ -27,8 +29,9 @@ struct Asked {
 }
 
 /// The podcast is gone; its blobs follow.
-#[derive(Debug, Serialize)]
-struct Begun {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Erased")]
+pub(super) struct Begun {
     id: Uuid,
     state: &'static str,
     erasure: Uuid,
@@ -70,7 +73,8 @@ pub(super) async fn erase(
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ErasureList")]
 pub(super) struct List {
     erasures: Vec<Erasure>,
 }

@@ -8,21 +8,24 @@ use axum::response::{IntoResponse, Response};
 use common::access::Role;
 use common::request::Fault;
 use common::store::keys::{self, Listed, Made, Wanted};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::App;
 use super::dead_letters::body;
-use super::extract::KeyId;
+use super::extract::{KeyId, Params};
+use super::paging::{Paging, page};
 use super::problem::Problem;
 use crate::Caller;
 
-/// Keys that are listed.
-const LISTED: i64 = 200;
-
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KeyPage")]
 pub(super) struct List {
     keys: Vec<Listed>,
+    /// Give it as `cursor` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// Whoever sits at the machine itself looks after all tenants; an admin after his own.
@@ -30,14 +33,21 @@ fn scope(caller: &Caller) -> Option<&str> {
     caller.key.is_some().then_some(caller.tenant.as_str())
 }
 
-pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<List>, Problem> {
-    let keys = app.read(async |client| keys::list(client, scope(&caller), LISTED).await).await?;
-    Ok(Json(List { keys }))
+pub(super) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Params(paging): Params<Paging>,
+) -> Result<Json<List>, Problem> {
+    let (limit, before) = paging.read()?;
+    let found = app.read(async |client| keys::list(client, scope(&caller), before, limit + 1).await).await?;
+    let (keys, next) = page(found, limit, |key| key.id);
+    Ok(Json(List { keys, next }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+#[schemars(rename = "KeyRequest")]
+pub(super) struct Asked {
     role: Role,
     #[serde(default)]
     tenant: Option<String>,
@@ -80,7 +90,8 @@ pub(super) async fn create(
 }
 
 /// The answer to a revocation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KeyRevoked")]
 pub(super) struct Revoked {
     id: Uuid,
     state: &'static str,

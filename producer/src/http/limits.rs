@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use common::config::Limits;
 use common::store::tenants::{self, Used};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::App;
@@ -11,7 +12,8 @@ use super::problem::Problem;
 use crate::Caller;
 
 /// 0 is no limit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LimitsShown")]
 pub(super) struct Shown {
     limits: Limits,
     used: Used,

@@ -11,6 +11,7 @@ use common::request::Fault;
 use common::store::pauses::{self, Act, Pause};
 use common::topology::Lane;
 use common::work::Kind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,7 +21,8 @@ use super::extract::PauseId;
 use super::problem::Problem;
 use crate::Caller;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PauseList")]
 pub(super) struct List {
     pauses: Vec<Pause>,
 }
@@ -35,9 +37,10 @@ pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<
     Ok(Json(List { pauses }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+#[schemars(rename = "PauseRequest")]
+pub(super) struct Asked {
     kind: Option<String>,
     lane: Option<String>,
     engine: Option<String>,
@@ -48,8 +51,9 @@ struct Asked {
 }
 
 /// A pause, and whether this request began it.
-#[derive(Debug, Serialize)]
-struct Begun {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PauseBegun")]
+pub(super) struct Begun {
     #[serde(flatten)]
     pause: Pause,
     new: bool,
@@ -128,7 +132,8 @@ struct WithReason {
 }
 
 /// A pause, and whether this request ended it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PauseEnded")]
 pub(super) struct Ended {
     #[serde(flatten)]
     pause: Pause,

@@ -3,23 +3,27 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use common::request::Priority;
 use common::store::dead_letters::reading as letters;
 use common::store::podcasts::State as PodcastState;
 use common::store::reading::{self, Filter, Queued, Summary, Trouble};
 use common::store::{durations, pauses};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::App;
 use super::extract::{Params, PodcastId, unknown};
+use super::paging::{self, page};
 use super::problem::Problem;
 use crate::Caller;
 use crate::cancel::{self, Cancelled};
 use crate::link::Telling;
 
 /// Where the rest of a podcast is found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PodcastLinks")]
 pub(super) struct Links {
     #[serde(rename = "self")]
     this: String,
@@ -45,7 +49,8 @@ pub(super) fn path(id: Uuid) -> String {
 }
 
 /// A podcast in full.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Podcast")]
 pub(super) struct Shown {
     #[serde(flatten)]
     summary: Summary,
@@ -64,7 +69,8 @@ pub(super) struct Shown {
 }
 
 /// The finished episode and where its parts are.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Episode")]
 struct EpisodeLinks {
     audio: String,
     bytes: u64,
@@ -122,16 +128,34 @@ pub(super) async fn show(
     Ok(Json(Shown { summary, links: Links::of(id), episode, queued, troubles, dead_letters }))
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "PodcastQuery")]
 pub(super) struct Wanted {
+    #[schemars(extend("enum" = ["running", "completed", "failed", "cancelled"]))]
     pub(super) state: Option<String>,
+    #[schemars(with = "Option<Priority>")]
+    priority: Option<String>,
+    /// BCP 47, as the podcast shows it.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9-]{2,35}$"))]
+    language: Option<String>,
+    /// Asked for at this time or later.
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    since: Option<String>,
+    /// Asked for before this time.
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    until: Option<String>,
+    /// Entries of a page. Default 20.
+    #[schemars(range(min = 1, max = 100))]
     pub(super) limit: Option<i64>,
+    /// The `next` of the page before.
+    #[schemars(regex(pattern = r"^v1\.[0-9a-f]{32}$"))]
     pub(super) cursor: Option<String>,
 }
 
 /// A page of podcasts, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PodcastPage")]
 pub(super) struct Page {
     podcasts: Vec<Listed>,
     /// Give it as `cursor` for the next page; absent on the last.
@@ -139,7 +163,8 @@ pub(super) struct Page {
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PodcastListed")]
 struct Listed {
     #[serde(flatten)]
     summary: Summary,
@@ -152,10 +177,9 @@ pub(super) async fn list(
     Params(wanted): Params<Wanted>,
 ) -> Result<Json<Page>, Problem> {
     let filter = filter(wanted)?;
-    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-    // One more than asked for tells whether there is another page.
-    let query = Filter { limit: filter.limit + 1, ..filter };
-    let mut found = app
+    let limit = filter.limit;
+    let query = Filter { limit: limit + 1, ..filter };
+    let found = app
         .read(async |client| {
             let mut found = reading::podcasts(client, &caller.tenant, &query).await?;
             if found.iter().any(|podcast| podcast.state == "running") {
@@ -165,9 +189,7 @@ pub(super) async fn list(
             Ok(found)
         })
         .await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|last| cursor(last.id));
+    let (found, next) = page(found, limit, |podcast| podcast.id);
     let podcasts =
         found.into_iter().map(|summary| Listed { links: Links::of(summary.id), summary }).collect();
     Ok(Json(Page { podcasts, next }))
@@ -180,34 +202,49 @@ pub(super) fn filter(wanted: Wanted) -> Result<Filter, Problem> {
         let remedy = "Use one of: running, completed, failed, cancelled";
         return Err(Problem::bad_request("state", format!("{state:?} is not a state"), remedy));
     }
-    let limit = wanted.limit.unwrap_or(20);
-    if !(1..=100).contains(&limit) {
-        return Err(Problem::bad_request("limit", format!("it is {limit}"), "Give a number from 1 to 100"));
+    if let Some(priority) = &wanted.priority
+        && !["high", "normal", "low"].contains(&priority.as_str())
+    {
+        let remedy = "Use one of: high, normal, low";
+        return Err(Problem::bad_request("priority", format!("{priority:?} is none"), remedy));
     }
-    let before = match wanted.cursor.as_deref().map(parse_cursor) {
-        Some(None) => {
-            return Err(Problem::bad_request(
-                "cursor",
-                "it is not a cursor",
-                "Use the `next` of the page before",
-            ));
-        }
-        before => before.flatten(),
+    let is_tag = |text: &str| {
+        (2..=35).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    Ok(Filter { state: wanted.state, before, limit })
+    if let Some(language) = wanted.language.as_deref().filter(|language| !is_tag(language)) {
+        let remedy = "Give a tag of BCP 47, such as ko or en-GB";
+        return Err(Problem::bad_request("language", format!("{language:?} is none"), remedy));
+    }
+    let (since, until) = (time("since", wanted.since.as_deref())?, time("until", wanted.until.as_deref())?);
+    // Ids begin with the time: a cursor and an end are the same kind of bound, and the nearer one holds.
+    let before = paging::before(wanted.cursor.as_deref())?;
+    let before = before.into_iter().chain(until.map(first_id)).min();
+    Ok(Filter {
+        state: wanted.state,
+        priority: wanted.priority,
+        language: wanted.language,
+        from: since.map(first_id),
+        before,
+        limit: paging::limit(wanted.limit)?,
+    })
 }
 
-/// The last podcast of a page, in a form that invites nobody to build one.
-pub(super) fn cursor(last: Uuid) -> String {
-    format!("v1.{}", last.simple())
+fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        Problem::bad_request(field, format!("it is {text:?}"), "Give a time such as 2026-01-31T12:00:00Z")
+    })
 }
 
-fn parse_cursor(text: &str) -> Option<Uuid> {
-    text.strip_prefix("v1.")?.parse().ok()
+/// The first id that a podcast of this millisecond could have (UUID v7).
+fn first_id(at: Timestamp) -> Uuid {
+    let ms = u64::try_from(at.as_millisecond()).unwrap_or(0);
+    Uuid::from_u128(u128::from(ms.min((1 << 48) - 1)) << 80 | 0x7000_8000_0000_0000_0000)
 }
 
 /// The answer to a cancel.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PodcastCancelled")]
 pub(super) struct Ended {
     id: Uuid,
     state: &'static str,
@@ -242,14 +279,30 @@ mod tests {
     use super::*;
 
     fn wanted(state: Option<&str>, limit: Option<i64>, cursor: Option<&str>) -> Wanted {
-        Wanted { state: state.map(Into::into), limit, cursor: cursor.map(Into::into) }
+        Wanted { state: state.map(Into::into), limit, cursor: cursor.map(Into::into), ..Wanted::default() }
     }
 
     #[test]
     fn a_cursor_leads_to_the_next_page() {
         let id = Uuid::now_v7();
-        let filter = filter(wanted(Some("failed"), Some(100), Some(&cursor(id)))).unwrap();
+        let cursor = format!("v1.{}", id.simple());
+        let filter = filter(wanted(Some("failed"), Some(100), Some(&cursor))).unwrap();
         assert_eq!((filter.before, filter.limit, filter.state.as_deref()), (Some(id), 100, Some("failed")));
+    }
+
+    #[test]
+    fn times_are_bounds_of_ids() {
+        let id = Uuid::now_v7();
+        let (seconds, nanoseconds) = id.get_timestamp().unwrap().to_unix();
+        let at = Timestamp::new(seconds as i64, nanoseconds as i32).unwrap();
+        let (from, after) = (first_id(at), first_id(at + jiff::SignedDuration::from_millis(1)));
+        assert!(from <= id && id < after, "{from} {id} {after}");
+        assert_eq!(from.get_version_num(), 7);
+        let ended = Wanted { until: Some(at.to_string()), ..Wanted::default() };
+        let paged = Wanted { cursor: Some(format!("v1.{}", Uuid::nil().simple())), ..ended.clone() };
+        assert_eq!(filter(ended).unwrap().before, Some(from));
+        assert_eq!(filter(paged).unwrap().before, Some(Uuid::nil()), "the nearer bound holds");
+        assert_eq!(first_id(Timestamp::MIN), first_id(Timestamp::UNIX_EPOCH));
     }
 
     #[test]
@@ -261,6 +314,10 @@ mod tests {
             wanted(None, None, Some("7")),
             wanted(None, None, Some("v1.x")),
             wanted(None, None, Some("")),
+            Wanted { priority: Some("alone".into()), ..Wanted::default() },
+            Wanted { language: Some("English, please".into()), ..Wanted::default() },
+            Wanted { since: Some("yesterday".into()), ..Wanted::default() },
+            Wanted { until: Some(String::new()), ..Wanted::default() },
         ] {
             assert!(filter(bad.clone()).is_err(), "{bad:?}");
         }

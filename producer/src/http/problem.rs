@@ -4,6 +4,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::request::Fault;
 use common::store;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::SqlState;
@@ -127,6 +128,22 @@ struct Body<'a> {
     detail: &'a str,
     #[serde(flatten)]
     more: &'a Map<String, Value>,
+}
+
+/// What is said of every problem; members of its own may come with it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Described {
+    /// `urn:podfleet:problem:` and a word that programs may branch on.
+    #[serde(rename = "type")]
+    kind: String,
+    title: String,
+    status: u16,
+    /// What happened, why, and what to do next.
+    detail: String,
+    /// Each thing that is wrong with the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<Fault>>,
 }
 
 impl IntoResponse for Problem {

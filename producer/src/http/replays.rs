@@ -10,13 +10,15 @@ use common::store::dead_letters::reading::Filter;
 use common::store::dead_letters::settling::Decision;
 use common::store::replay::bulk::{self, PassedOver, Progress};
 use common::store::replay::estimate::{Estimate, estimate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::App;
 use super::dead_letters::{body, filter::check_filter, settle::reason};
-use super::extract::ReplayId;
+use super::extract::{Params, ReplayId};
+use super::paging::{Paging, page};
 use super::problem::Problem;
 use crate::Caller;
 use crate::replay::many::subject;
@@ -29,9 +31,10 @@ const SHOWN: i64 = 100;
 /// Replays that are listed.
 pub(super) const LISTED: i64 = 50;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+#[schemars(rename = "ReplayRequest")]
+pub(super) struct Asked {
     filter: Filter,
     reason: Option<String>,
     #[serde(default)]
@@ -40,7 +43,8 @@ struct Asked {
 }
 
 /// What a replay would come to; nothing has happened.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ReplayDryRun")]
 pub(super) struct DryRun {
     dry_run: bool,
     #[serde(flatten)]
@@ -138,7 +142,8 @@ fn entry<'a>(
 }
 
 /// A replay, and the letters that were passed over.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ReplayShown")]
 pub(super) struct Shown {
     #[serde(flatten)]
     pub(super) progress: Progress,
@@ -167,14 +172,25 @@ pub(super) async fn look(app: &App, caller: &Caller, id: Uuid) -> Result<Shown, 
     found.ok_or_else(|| unknown(id))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ReplayPage")]
 pub(super) struct List {
     replays: Vec<Progress>,
+    /// Give it as `cursor` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
-pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<List>, Problem> {
-    let replays = app.read(async |client| bulk::latest(client, &caller.tenant, LISTED).await).await?;
-    Ok(Json(List { replays }))
+pub(super) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Params(paging): Params<Paging>,
+) -> Result<Json<List>, Problem> {
+    let (limit, before) = paging.read()?;
+    let found =
+        app.read(async |client| bulk::latest(client, &caller.tenant, before, limit + 1).await).await?;
+    let (replays, next) = page(found, limit, |replay| replay.id);
+    Ok(Json(List { replays, next }))
 }
 
 /// What was replayed goes on; what waits stays open.

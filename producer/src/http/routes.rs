@@ -14,7 +14,8 @@ use super::dashboard::{
 use super::dead_letters::{self, settle};
 use super::door::{self, Access};
 use super::{
-    App, acts, episode, erase, health, keys, limits, pauses, podcasts, replays, submit, watch, webhooks,
+    App, acts, docs, episode, erase, fleet, health, keys, limits, pauses, podcasts, replays, submit, watch,
+    webhooks,
 };
 
 /// A route: its method, its path, who may use it, and what answers.
@@ -69,6 +70,8 @@ pub const ROUTES: &[Route] = &[
     read("/v1/replays/{id}", VIEWER, || get(replays::show)),
     remove("/v1/replays/{id}", SUPPORT, || delete(replays::cancel)),
     write("/v1/replays/{id}/cancel", SUPPORT, || post(replays::cancel)),
+    read("/v1/queues", VIEWER, || get(fleet::queues)),
+    read("/v1/workers", SUPPORT, || get(fleet::workers)),
     read("/v1/limits", VIEWER, || get(limits::show)),
     read("/v1/erasures", VIEWER, || get(erase::list)),
     read("/v1/pauses", VIEWER, || get(pauses::list)),
@@ -80,6 +83,10 @@ pub const ROUTES: &[Route] = &[
     read("/livez", PUBLIC, || get(health::alive)),
     read("/readyz", PUBLIC, || get(health::ready)),
     read("/metrics", VIEWER, || get(health::metrics)),
+    read("/openapi.json", PUBLIC, || get(docs::openapi)),
+    read("/asyncapi.json", PUBLIC, || get(docs::asyncapi)),
+    read("/docs", PUBLIC, || get(docs::page)),
+    read("/docs/style.css", PUBLIC, || get(docs::style)),
     // The dashboard.
     read("/assets/{name}", PUBLIC, || get(assets::serve)),
     page("/", PUBLIC, || get(pages::home)),
@@ -178,7 +185,8 @@ mod tests {
     #[test]
     fn the_public_routes_are_these() {
         let public = ROUTES.iter().filter(|route| route.access == Access::Public).map(|route| route.path);
+        let described = ["/livez", "/readyz", "/openapi.json", "/asyncapi.json", "/docs", "/docs/style.css"];
         let pages = ["/assets/{name}", "/", "/login", "/login", "/logout", "/preferences"];
-        assert_eq!(public.collect::<Vec<_>>(), [&["/livez", "/readyz"][..], &pages].concat());
+        assert_eq!(public.collect::<Vec<_>>(), [&described[..], &pages].concat());
     }
 }

@@ -12,6 +12,7 @@ use common::request::{self, Fault, MAX_BODY_BYTES};
 use common::store::reading::{self, Queued};
 use futures_util::StreamExt;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
@@ -29,7 +30,7 @@ const MAX_DRAINED: usize = 8 * MAX_BODY_BYTES;
 const ARRIVING: Duration = Duration::from_secs(8);
 
 /// The answer to an accepted request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Receipt {
     pub(super) id: Uuid,
     state: String,

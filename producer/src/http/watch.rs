@@ -11,6 +11,7 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use common::store::reading;
 use futures_util::stream;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
@@ -30,9 +31,12 @@ const SENDING: Duration = Duration::from_secs(10);
 /// Nothing but control frames is expected from a watcher.
 const MAX_INBOUND: usize = 4 * 1024;
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "EventsQuery")]
 pub(super) struct From {
+    /// The `seq` of the last event seen.
+    #[schemars(range(min = 0))]
     after: Option<i64>,
 }
 

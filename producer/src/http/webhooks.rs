@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use common::store::reading;
 use common::store::webhooks::{self, Shown};
 use common::webhook::written;
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -14,7 +15,8 @@ use super::extract::{PodcastId, WebhookId, unknown};
 use super::problem::Problem;
 use crate::Caller;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WebhookList")]
 pub(super) struct List {
     webhooks: Vec<Shown>,
 }
@@ -35,7 +37,8 @@ pub(super) async fn list(
 }
 
 /// The answer to a replay.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WebhookReplayed")]
 pub(super) struct Replayed {
     id: Uuid,
     state: &'static str,
@@ -56,7 +59,8 @@ pub(super) async fn replay(
 }
 
 /// What signs, newest first. A receiver that knows the first of them, or any, can check every webhook.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WebhookSecrets")]
 pub(super) struct Secrets {
     secrets: Vec<String>,
 }

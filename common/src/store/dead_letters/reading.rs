@@ -2,6 +2,7 @@
 
 use deadpool_postgres::Client;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -9,7 +10,8 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 /// A dead letter without its payload.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
 pub struct Letter {
     pub id: Uuid,
     /// The plain sentence.
@@ -38,7 +40,7 @@ pub struct Letter {
 }
 
 /// What was decided about a letter.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Settled {
     /// `replayed` or `discarded`.
     pub state: String,
@@ -68,8 +70,9 @@ pub struct Whole {
 }
 
 /// Which letters are meant. What is not given does not narrow.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DeadLetterFilter")]
 pub struct Filter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -191,7 +194,8 @@ pub async fn open_of_podcast(client: &Client, tenant: &str, podcast: Uuid) -> an
 }
 
 /// Letters of one cause.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterGroup")]
 pub struct Group {
     pub fingerprint: String,
     /// Of its newest letter.

@@ -3,6 +3,7 @@
 
 use deadpool_postgres::{Client, Transaction};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -59,7 +60,8 @@ pub async fn start(
 }
 
 /// A replay as support sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Replay")]
 pub struct Progress {
     pub id: Uuid,
     /// `running`, `completed`, `stopped` or `cancelled`.
@@ -95,14 +97,20 @@ pub async fn progress(client: &Client, tenant: &str, id: Uuid) -> anyhow::Result
 }
 
 /// The latest replays, newest first.
-pub async fn latest(client: &Client, tenant: &str, limit: i64) -> anyhow::Result<Vec<Progress>> {
+pub async fn latest(
+    client: &Client,
+    tenant: &str,
+    before: Option<Uuid>,
+    limit: i64,
+) -> anyhow::Result<Vec<Progress>> {
     let select = client
         .prepare_cached(&format!(
-            "{PROGRESS} where r.id in (select id from replays where tenant = $1 order by id desc limit $2)
+            "{PROGRESS} where r.id in (select id from replays where tenant = $1 and ($2::uuid is null or id < $2)
+                                        order by id desc limit $3)
              group by r.id order by r.id desc"
         ))
         .await?;
-    client.query(&select, &[&tenant, &limit]).await?.iter().map(read).collect()
+    client.query(&select, &[&tenant, &before, &limit]).await?.iter().map(read).collect()
 }
 
 fn read(row: &Row) -> anyhow::Result<Progress> {
@@ -128,7 +136,8 @@ fn read(row: &Row) -> anyhow::Result<Progress> {
 }
 
 /// A letter that was passed over, and why.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ReplayPassedOver")]
 pub struct PassedOver {
     pub letter: Uuid,
     pub state: String,

@@ -1,6 +1,7 @@
 //! What a replay of many letters would come to, before it is begun.
 
 use deadpool_postgres::Client;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::types::ToSql;
 
@@ -8,7 +9,8 @@ use super::bulk::{MOST_LETTERS, REPLAYABLE};
 use crate::store::dead_letters::reading::Filter;
 
 /// Count and cost of a replay.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "ReplayEstimate")]
 pub struct Estimate {
     /// Letters that would be replayed.
     pub letters: i64,
@@ -25,7 +27,8 @@ pub struct Estimate {
 }
 
 /// Unfinished tasks of one kind and engine in these podcasts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "ReplayWork")]
 pub struct Work {
     pub kind: String,
     pub engine: String,

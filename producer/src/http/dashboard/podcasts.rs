@@ -9,7 +9,8 @@ use maud::{Markup, html};
 
 use super::super::App;
 use super::super::extract::Params;
-use super::super::podcasts::{Wanted, cursor, filter};
+use super::super::paging::page;
+use super::super::podcasts::{Wanted, filter};
 use super::super::problem::Problem;
 use super::figures::bar;
 use super::frame::Visit;
@@ -34,13 +35,11 @@ pub(in crate::http) async fn list(
     let wanted = Wanted { state: wanted.state.filter(|state| !state.is_empty()), ..wanted };
     let (state, first_page) = (wanted.state.clone(), wanted.cursor.is_none());
     let filter = filter(wanted)?;
-    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-    // One more than asked for tells whether there is another page.
-    let query = Filter { limit: filter.limit + 1, ..filter };
-    let mut found = app.read(async |client| reading::podcasts(client, &caller.tenant, &query).await).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|last| address(state.as_deref(), Some(&cursor(last.id))));
+    let limit = filter.limit;
+    let query = Filter { limit: limit + 1, ..filter };
+    let found = app.read(async |client| reading::podcasts(client, &caller.tenant, &query).await).await?;
+    let (found, next) = page(found, limit, |podcast| podcast.id);
+    let next = next.map(|cursor| address(state.as_deref(), Some(&cursor)));
     let shown = Shown { visit: &visit, podcasts: &found, state: state.as_deref(), first_page, next };
     if headers.contains_key("hx-request") {
         return Ok(Html(table(&shown).into_string()).into_response());

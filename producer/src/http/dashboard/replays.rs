@@ -21,7 +21,7 @@ pub(in crate::http) async fn list(
     caller: Caller,
     visit: Visit,
 ) -> Result<Response, Problem> {
-    let found = app.read(async |client| bulk::latest(client, &caller.tenant, LISTED).await).await?;
+    let found = app.read(async |client| bulk::latest(client, &caller.tenant, None, LISTED).await).await?;
     let language = visit.language;
     let body = html! {
         p { a href="/dead-letters" { (language.t("Dead letters")) } }

@@ -4,9 +4,11 @@ use common::class::Class;
 use common::store::dead_letters::Source;
 use common::store::dead_letters::reading::Filter;
 use common::work::Kind;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::super::paging;
 use super::super::problem::Problem;
 
 /// 0001-01-01T00:00:00Z: PostgreSQL's calendar begins before it, but later than a time can say.
@@ -14,19 +16,36 @@ const FIRST_SECOND: i64 = -62_135_596_800;
 const TIME_REMEDY: &str = "Give a time such as 2026-01-31T12:00:00Z";
 
 /// What the query string may say. `state` is `open` when it says nothing; `all` stands for every state.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DeadLettersQuery")]
 pub(in crate::http) struct Wanted {
+    /// `open` when it is left out; `all` for every state.
+    #[schemars(extend("enum" = ["open", "replayed", "discarded", "all"]))]
     state: Option<String>,
+    #[schemars(extend("enum" = ["task", "podcast", "message"]))]
     source: Option<String>,
+    #[schemars(with = "Option<common::work::Kind>")]
     kind: Option<String>,
+    #[schemars(with = "Option<Class>")]
     class: Option<String>,
+    #[schemars(length(min = 1, max = 100))]
     engine: Option<String>,
+    #[schemars(with = "Option<Uuid>")]
     podcast: Option<String>,
+    #[schemars(length(min = 1, max = 100))]
     fingerprint: Option<String>,
+    /// Since this time.
+    #[schemars(with = "Option<jiff::Timestamp>")]
     since: Option<String>,
+    /// Before this time.
+    #[schemars(with = "Option<jiff::Timestamp>")]
     until: Option<String>,
+    /// Entries of a page. Default 20.
+    #[schemars(range(min = 1, max = 100))]
     limit: Option<i64>,
+    /// The `next` of the page before.
+    #[schemars(regex(pattern = r"^v1\.[0-9a-f]{32}$"))]
     pub(super) cursor: Option<String>,
 }
 
@@ -70,18 +89,11 @@ impl Wanted {
     }
 
     pub(in crate::http) fn limit(&self) -> Result<i64, Problem> {
-        let limit = self.limit.unwrap_or(20);
-        if (1..=100).contains(&limit) {
-            return Ok(limit);
-        }
-        Err(Problem::bad_request("limit", format!("it is {limit}"), "Give a number from 1 to 100"))
+        paging::limit(self.limit)
     }
 
     pub(in crate::http) fn before(&self) -> Result<Option<Uuid>, Problem> {
-        let Some(cursor) = self.cursor.as_deref() else { return Ok(None) };
-        cursor.strip_prefix("v1.").and_then(|id| id.parse().ok()).map(Some).ok_or_else(|| {
-            Problem::bad_request("cursor", "it is not a cursor", "Use the `next` of the page before")
-        })
+        paging::before(self.cursor.as_deref())
     }
 }
 

@@ -9,6 +9,7 @@ use common::store::audit::{self, NewAudit};
 use common::store::dead_letters::reading::{self, Settled};
 use common::store::dead_letters::settling::{self, Decision};
 use common::store::replay::{self, Resumed};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -23,13 +24,14 @@ use crate::replay::{Replayed, Wish, one};
 
 const MAX_REASON: usize = 500;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Reason")]
 pub(in crate::http) struct WithReason {
     reason: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct EditReplay {
     reason: Option<String>,
@@ -53,7 +55,8 @@ pub(in crate::http) fn reason(given: Option<String>) -> Result<String, Problem> 
 }
 
 /// The answer to a replay.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterReplayed")]
 pub(in crate::http) struct Answer {
     id: Uuid,
     state: &'static str,
@@ -167,7 +170,8 @@ fn already(settled: &Settled) -> Problem {
 }
 
 /// The answer to a discard.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterDiscarded")]
 pub(in crate::http) struct Discarded {
     id: Uuid,
     state: &'static str,

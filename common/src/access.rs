@@ -88,6 +88,25 @@ fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     Ok(random)
 }
 
+/// The token of a feed that was just made: what players show instead of a key. It is shown once, too.
+pub struct FeedToken {
+    pub text: String,
+    pub hash: Hash,
+}
+
+const FEED_MARK: &str = "feed_";
+
+impl FeedToken {
+    pub fn make() -> anyhow::Result<FeedToken> {
+        let text = format!("{FEED_MARK}{}", secret()?);
+        Ok(FeedToken { hash: hash(&text), text })
+    }
+
+    pub fn has_shape(text: &str) -> bool {
+        text.strip_prefix(FEED_MARK).is_some_and(is_secret)
+    }
+}
+
 /// What is kept of a key. A secret of 256 random bits cannot be guessed, so it needs no slow hash. Comparing two of these takes
 /// the same time wherever they differ.
 pub fn hash(key: &str) -> Hash {
@@ -136,6 +155,17 @@ mod tests {
             assert!(!has_shape(bad), "{bad}");
         }
         assert!(!has_shape(&"가".repeat(LENGTH / 3)));
+    }
+
+    #[test]
+    fn a_feeds_token_is_no_key() {
+        let (a, b) = (FeedToken::make().unwrap(), FeedToken::make().unwrap());
+        assert!(FeedToken::has_shape(&a.text) && !has_shape(&a.text) && a.text != b.text);
+        assert_eq!(a.hash, hash(&a.text));
+        for bad in ["", "feed_", &a.text[1..], &format!("{}0", a.text), &a.text.to_uppercase()] {
+            assert!(!FeedToken::has_shape(bad), "{bad}");
+        }
+        assert!(!FeedToken::has_shape(&FreshKey::make().unwrap().text));
     }
 
     #[test]

@@ -72,6 +72,10 @@ pub struct PodcastRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub callback_url: Option<String>,
+    /// The episode's cover in the feed: JPEG or PNG, square, at https on a public address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub cover_url: Option<String>,
     /// Your own; kept, and not read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = MAX_METADATA))]
@@ -330,7 +334,11 @@ fn check_texts(request: &PodcastRequest, faults: &mut Vec<Fault>) {
 /// As far as an address can be judged by its text: what a name resolves to is judged when it is asked.
 fn check_addresses(request: &PodcastRequest, config: &Config, faults: &mut Vec<Fault>) {
     let source = request.source.as_ref().and_then(|source| source.url.as_ref());
-    for (field, url) in [("source.url", source), ("callback_url", request.callback_url.as_ref())] {
+    for (field, url) in [
+        ("source.url", source),
+        ("callback_url", request.callback_url.as_ref()),
+        ("cover_url", request.cover_url.as_ref()),
+    ] {
         if let Some(Err(bad)) = url.map(|url| Address::parse(url, &config.outbound)) {
             faults.push(fault(field, &bad.reason, bad.remedy));
         }

@@ -10,6 +10,7 @@ pub mod dead_letters;
 pub mod durations;
 pub mod erasing;
 pub mod events;
+pub mod feeds;
 pub mod fleet;
 pub mod generations;
 pub mod health;

@@ -13,6 +13,7 @@ mod episode;
 mod erase;
 mod etag;
 mod extract;
+mod feed;
 mod files;
 mod fleet;
 pub mod fuzzing;

@@ -17,6 +17,7 @@ mod claims;
 mod clients;
 mod equal;
 mod faults;
+mod feed;
 mod fleet;
 mod guides;
 mod limits;
@@ -239,6 +240,10 @@ const TESTS: &[(&str, Test)] = &[
     ("clients::a_plain_amqp_client_follows_a_podcast", |s| {
         Box::pin(clients::a_plain_amqp_client_follows_a_podcast(s))
     }),
+    ("feed::a_player_reads_the_feed_and_all_that_it_names", |s| {
+        Box::pin(feed::a_player_reads_the_feed_and_all_that_it_names(s))
+    }),
+    ("feed::a_feeds_token_opens_nothing_else", |s| Box::pin(feed::a_feeds_token_opens_nothing_else(s))),
     ("claims::the_client_commands_work", |s| Box::pin(claims::the_client_commands_work(s))),
 ];
 

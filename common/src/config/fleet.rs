@@ -81,6 +81,9 @@ pub struct Producer {
     /// `PODFLEET__PRODUCER__MAX_LISTENERS`: of this process, while their episodes are made (`…/audio?partial=true`), each with an
     /// encoder; more are answered 503. Default 16.
     pub max_listeners: usize,
+    /// `PODFLEET__PRODUCER__PUBLIC_URL`: what clients reach the API by, for addresses in feeds, as in `https://podcasts.example.org`.
+    /// Default none: http and the host that a request names.
+    pub public_url: Option<String>,
 }
 
 /// `[worker]`: how many tasks a worker process does at a time.
@@ -170,6 +173,7 @@ impl Default for Producer {
             max_in_flight: 1024,
             max_waiting: 10_000,
             max_listeners: 16,
+            public_url: None,
         }
     }
 }

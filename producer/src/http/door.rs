@@ -8,7 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use common::access::Role;
+use common::access::{self, FeedToken, Role};
+use common::store::feeds;
 use common::store::keys::Key;
 
 use super::dashboard::frame::session;
@@ -25,6 +26,19 @@ pub enum Access {
     Public,
     /// Who has this role, or one above it.
     Needs(Role),
+    /// Who has the role `viewer`, and players of podcasts: they send no keys, but the token of their feed.
+    Plays,
+}
+
+impl Access {
+    /// The lowest role that may. `None`: anybody may.
+    pub fn role(self) -> Option<Role> {
+        match self {
+            Access::Public => None,
+            Access::Needs(role) => Some(role),
+            Access::Plays => Some(Role::Viewer),
+        }
+    }
 }
 
 /// Stands in front of a route.
@@ -35,9 +49,14 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Access::Needs(role) = access else { return next.run(request).await };
+    let Some(role) = access.role() else { return next.run(request).await };
     let looks = matches!(*request.method(), Method::GET | Method::HEAD);
-    let caller = match caller(&env, request.headers(), page || looks).await {
+    let token = if access == Access::Plays { feed_token(&request) } else { None };
+    let caller = match token {
+        Some(token) => with_token(&env, &token).await,
+        None => caller(&env, request.headers(), page || looks).await,
+    };
+    let caller = match caller {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
@@ -113,6 +132,26 @@ fn opened(found: Result<Arc<Key>, Closed>) -> Result<Caller, Problem> {
         }
         Err(Closed::Unreadable) => Err(Problem::unavailable()),
     }
+}
+
+/// A token stands in the address. Whoever sends a key beside it is known by the key.
+fn feed_token(request: &Request) -> Option<String> {
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        return None;
+    }
+    let shown = request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("token="))?;
+    Some(shown.to_owned())
+}
+
+async fn with_token(env: &Env, shown: &str) -> Result<Caller, Problem> {
+    let unknown = || unauthorized("There is no feed with this token, or it has another one by now");
+    if !FeedToken::has_shape(shown) {
+        return Err(unknown());
+    }
+    let hash = access::hash(shown);
+    let found = env.store.run(async |client| feeds::by_token(client, &hash).await).await;
+    let tenant = found.map_err(Problem::database)?.ok_or_else(unknown)?;
+    Ok(Caller { tenant, principal: "feed".into(), role: Role::Viewer, key: None, requests_per_minute: None })
 }
 
 /// Nobody who shows a wrong key is taken for somebody without one.

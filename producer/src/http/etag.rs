@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 /// Longer answers are streams, or rare; they are not tagged here.
 const MOST: u64 = 4 * 1024 * 1024;
 
-/// Tags JSON that is there as a whole by its hash. The tag is weak: the same answer may travel compressed.
+/// Tags JSON, and a feed, that is there as a whole by its hash. The tag is weak: the same answer may travel compressed.
 pub(super) async fn tag(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
@@ -38,12 +38,9 @@ pub(super) async fn tag(request: Request, next: Next) -> Response {
 
 fn is_taggable(response: &Response) -> bool {
     let headers = response.headers();
-    let json = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|kind| kind.starts_with("application/json"));
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     response.status() == StatusCode::OK
-        && json
+        && (kind.starts_with("application/json") || kind.starts_with("application/rss+xml"))
         && !headers.contains_key(header::ETAG)
         && response.body().size_hint().exact().is_some_and(|bytes| bytes <= MOST)
 }
@@ -105,7 +102,7 @@ mod tests {
             weaken(response).await.headers().get(header::ETAG).cloned()
         };
         let (plain, gzip) = ((header::ETAG, "\"a\""), (header::CONTENT_ENCODING, "gzip"));
-        assert_eq!(tag(&[plain.clone()]).await.unwrap(), "\"a\"");
+        assert_eq!(tag(std::slice::from_ref(&plain)).await.unwrap(), "\"a\"");
         assert_eq!(tag(&[plain, gzip.clone()]).await.unwrap(), "W/\"a\"");
         assert_eq!(tag(&[(header::ETAG, "W/\"a\""), gzip]).await.unwrap(), "W/\"a\"");
     }

@@ -6,7 +6,6 @@ pub(super) mod page;
 
 use std::collections::BTreeMap;
 
-use common::access::Role;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
@@ -127,6 +126,7 @@ pub(super) fn document() -> Value {
             "schemas": schemas,
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "`podfleet keys create` makes keys."},
+                "feed": {"type": "apiKey", "in": "query", "name": "token", "description": "`POST /v1/feed/token` makes it."},
             },
         },
     })
@@ -174,9 +174,13 @@ impl Operation {
             "parameters": self.parameters(read),
             "responses": self.responses(access, written, problem),
         });
-        if let Some(role) = role(access) {
+        if let Some(role) = access.role() {
             told["description"] = format!("Needs the role `{role}`, or one above it.").into();
-            told["security"] = json!([{"key": []}]);
+            told["security"] = if access == Access::Plays {
+                json!([{"key": []}, {"feed": []}])
+            } else {
+                json!([{"key": []}])
+            };
             told["x-podfleet-role"] = role.as_str().into();
         } else {
             told["security"] = json!([]);
@@ -247,7 +251,7 @@ impl Operation {
     /// What any route like this may answer instead.
     fn refusals(&self, access: Access) -> Vec<u16> {
         let mut statuses = self.refuses.to_vec();
-        if role(access).is_some() {
+        if access.role().is_some() {
             statuses.extend([401, 403, 429, 503]);
         }
         if self.path.contains("{id}") {
@@ -262,13 +266,6 @@ impl Operation {
         // Pages of others are kept out of a machine that is trusted without a key.
         statuses.push(403);
         statuses
-    }
-}
-
-fn role(access: Access) -> Option<Role> {
-    match access {
-        Access::Public => None,
-        Access::Needs(role) => Some(role),
     }
 }
 
@@ -326,7 +323,9 @@ mod tests {
     /// Pages for people are no part of the API.
     fn is_described(route: &Route) -> bool {
         route.path.starts_with("/v1/")
-            || ["/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json"].contains(&route.path)
+            || route.path.starts_with("/schemas/")
+            || ["/livez", "/readyz", "/metrics", "/feed.xml", "/openapi.json", "/asyncapi.json"]
+                .contains(&route.path)
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::dashboard::{
 use super::dead_letters::{self, settle};
 use super::door::{self, Access};
 use super::{
-    App, acts, docs, episode, erase, fleet, health, keys, limits, pauses, podcasts, replays, submit, watch,
-    webhooks,
+    App, acts, docs, episode, erase, feed, fleet, health, keys, limits, pauses, podcasts, replays, submit,
+    watch, webhooks,
 };
 
 /// A route: its method, its path, who may use it, and what answers.
@@ -29,6 +29,7 @@ pub struct Route {
 }
 
 const PUBLIC: Access = Access::Public;
+const PLAYS: Access = Access::Plays;
 const VIEWER: Access = Access::Needs(Role::Viewer);
 const SUBMIT: Access = Access::Needs(Role::Submit);
 const SUPPORT: Access = Access::Needs(Role::Support);
@@ -49,12 +50,12 @@ pub const ROUTES: &[Route] = &[
     write("/v1/podcasts/{id}/priority", SUBMIT, || post(acts::prioritise)),
     read("/v1/podcasts/{id}/events", VIEWER, || get(watch::events)),
     read("/v1/podcasts/{id}/ws", VIEWER, || get(watch::websocket)),
-    read("/v1/podcasts/{id}/audio", VIEWER, || get(episode::audio)),
-    read("/v1/podcasts/{id}/transcript.vtt", VIEWER, || get(episode::transcript_vtt)),
-    read("/v1/podcasts/{id}/transcript.srt", VIEWER, || get(episode::transcript_srt)),
-    read("/v1/podcasts/{id}/transcript.json", VIEWER, || get(episode::transcript_json)),
-    read("/v1/podcasts/{id}/transcript.txt", VIEWER, || get(episode::transcript_txt)),
-    read("/v1/podcasts/{id}/chapters.json", VIEWER, || get(episode::chapters_json)),
+    read("/v1/podcasts/{id}/audio", PLAYS, || get(episode::audio)),
+    read("/v1/podcasts/{id}/transcript.vtt", PLAYS, || get(episode::transcript_vtt)),
+    read("/v1/podcasts/{id}/transcript.srt", PLAYS, || get(episode::transcript_srt)),
+    read("/v1/podcasts/{id}/transcript.json", PLAYS, || get(episode::transcript_json)),
+    read("/v1/podcasts/{id}/transcript.txt", PLAYS, || get(episode::transcript_txt)),
+    read("/v1/podcasts/{id}/chapters.json", PLAYS, || get(episode::chapters_json)),
     read("/v1/podcasts/{id}/webhooks", VIEWER, || get(webhooks::list)),
     write("/v1/webhooks/{id}/replay", SUPPORT, || post(webhooks::replay)),
     read("/v1/webhooks/secret", ADMIN, || get(webhooks::secret)),
@@ -70,6 +71,11 @@ pub const ROUTES: &[Route] = &[
     read("/v1/replays/{id}", VIEWER, || get(replays::show)),
     remove("/v1/replays/{id}", SUPPORT, || delete(replays::cancel)),
     write("/v1/replays/{id}/cancel", SUPPORT, || post(replays::cancel)),
+    read("/feed.xml", PLAYS, || get(feed::rss)),
+    read("/v1/feed", VIEWER, || get(feed::show)),
+    write("/v1/feed", ADMIN, || post(feed::set)),
+    write("/v1/feed/token", ADMIN, || post(feed::new_token)),
+    remove("/v1/feed/token", ADMIN, || delete(feed::no_token)),
     read("/v1/queues", VIEWER, || get(fleet::queues)),
     read("/v1/workers", SUPPORT, || get(fleet::workers)),
     read("/v1/limits", VIEWER, || get(limits::show)),
@@ -85,6 +91,8 @@ pub const ROUTES: &[Route] = &[
     read("/metrics", VIEWER, || get(health::metrics)),
     read("/openapi.json", PUBLIC, || get(docs::openapi)),
     read("/asyncapi.json", PUBLIC, || get(docs::asyncapi)),
+    read("/schemas/request.json", PUBLIC, || get(docs::request_schema)),
+    read("/schemas/event.json", PUBLIC, || get(docs::event_schema)),
     read("/docs", PUBLIC, || get(docs::page)),
     read("/docs/style.css", PUBLIC, || get(docs::style)),
     // The dashboard.
@@ -175,7 +183,7 @@ mod tests {
     fn what_changes_something_needs_more_than_to_look() {
         for route in ROUTES {
             let changes = route.method != Method::GET;
-            let looks = matches!(route.access, Access::Public | Access::Needs(Role::Viewer));
+            let looks = route.access.role().is_none_or(|role| role == Role::Viewer);
             // To sign in or out, or to choose a language, changes nothing of a tenant's.
             let own = ["/login", "/logout", "/preferences"].contains(&route.path);
             assert!(!(changes && looks) || own, "{} {}", route.method, route.path);
@@ -183,10 +191,21 @@ mod tests {
     }
 
     #[test]
+    fn a_token_in_an_address_opens_what_players_fetch() {
+        let plays = ROUTES.iter().filter(|route| route.access == Access::Plays);
+        assert!(plays.clone().all(|route| route.method == Method::GET));
+        let paths: Vec<&str> =
+            plays.map(|route| route.path.trim_start_matches("/v1/podcasts/{id}/")).collect();
+        let transcripts = ["transcript.vtt", "transcript.srt", "transcript.json", "transcript.txt"];
+        assert_eq!(paths, [&["audio"][..], &transcripts, &["chapters.json", "/feed.xml"]].concat());
+    }
+
+    #[test]
     fn the_public_routes_are_these() {
         let public = ROUTES.iter().filter(|route| route.access == Access::Public).map(|route| route.path);
-        let described = ["/livez", "/readyz", "/openapi.json", "/asyncapi.json", "/docs", "/docs/style.css"];
+        let health = ["/livez", "/readyz", "/openapi.json", "/asyncapi.json"];
+        let described = ["/schemas/request.json", "/schemas/event.json", "/docs", "/docs/style.css"];
         let pages = ["/assets/{name}", "/", "/login", "/login", "/logout", "/preferences"];
-        assert_eq!(public.collect::<Vec<_>>(), [&described[..], &pages].concat());
+        assert_eq!(public.collect::<Vec<_>>(), [&health[..], &described, &pages].concat());
     }
 }

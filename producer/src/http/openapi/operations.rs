@@ -1,13 +1,15 @@
 //! What each route takes and answers: one entry a route, in the order of [`super::super::routes`]. A test compares the two.
 
 use common::request::PodcastRequest;
+use common::store::feeds::Settings;
 use common::store::keys::Made;
 use common::store::reading::Script;
 use common::store::replay::bulk::Progress;
 
 use super::super::dead_letters::{self, filter, settle};
 use super::super::{
-    acts, episode, erase, fleet, keys, limits, paging, pauses, podcasts, replays, submit, watch, webhooks,
+    acts, episode, erase, feed, fleet, keys, limits, paging, pauses, podcasts, replays, submit, watch,
+    webhooks,
 };
 use super::{Header, Operation};
 
@@ -33,7 +35,7 @@ pub(super) fn all() -> Vec<Operation> {
     let post = |path, group, summary| Operation::new("POST", path, group, summary);
     let delete = |path, group, summary| Operation::new("DELETE", path, group, summary);
     let file = |path, summary, media_type| {
-        get(path, "Episode", summary).headers(&[RANGE]).file(200, media_type).file(206, media_type).refuses(&[409, 416])
+        get(path, "Episode", summary).query::<feed::WithToken>().headers(&[RANGE]).file(200, media_type).file(206, media_type).refuses(&[409, 416])
     };
     vec![
         get("/v1/podcasts", "Podcasts", "List podcasts, newest first")
@@ -98,6 +100,16 @@ pub(super) fn all() -> Vec<Operation> {
             .json::<Progress>(200).refuses(&[409]),
         post("/v1/replays/{id}/cancel", "Dead letters", "Cancel a replay of many")
             .json::<Progress>(200).refuses(&[409]),
+        get("/feed.xml", "Feed", "Your finished podcasts as RSS 2.0, with the tags of iTunes and of Podcasting 2.0")
+            .query::<feed::WithToken>().file(200, "application/rss+xml").nothing(304, "It is what `If-None-Match` names."),
+        get("/v1/feed", "Feed", "What the feed says of itself")
+            .json::<feed::Shown>(200),
+        post("/v1/feed", "Feed", "Say what the feed says of itself, in the place of what was said before")
+            .body::<Settings>().json::<feed::Shown>(200),
+        post("/v1/feed/token", "Feed", "Make a new token for players, shown once; the one before opens nothing any more")
+            .json::<feed::Made>(201).refuses(&[400]),
+        delete("/v1/feed/token", "Feed", "Take the token away")
+            .nothing(204, "There is none any more."),
         get("/v1/queues", "Fleet", "What waits in each lane, and what is on its way")
             .json::<fleet::Queues>(200),
         get("/v1/workers", "Fleet", "The workers that are there, and what each has in hand of yours")
@@ -124,9 +136,13 @@ pub(super) fn all() -> Vec<Operation> {
             .file(200, "text/plain").file(503, "text/plain"),
         get("/metrics", "Health", "Metrics for Prometheus")
             .file(200, "text/plain"),
-        get("/openapi.json", "Health", "This document")
+        get("/openapi.json", "Descriptions", "This document")
             .file(200, "application/json"),
-        get("/asyncapi.json", "Health", "Requests and events over AMQP")
+        get("/asyncapi.json", "Descriptions", "Requests and events over AMQP")
             .file(200, "application/json"),
+        get("/schemas/request.json", "Descriptions", "JSON Schema of a request, over HTTP and AMQP")
+            .file(200, "application/schema+json"),
+        get("/schemas/event.json", "Descriptions", "JSON Schema of an event")
+            .file(200, "application/schema+json"),
     ]
 }

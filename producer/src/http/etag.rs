@@ -11,7 +11,8 @@ const MOST: u64 = 4 * 1024 * 1024;
 
 /// Tags JSON, and a feed, that is there as a whole by its hash. The tag is weak: the same answer may travel compressed.
 pub(super) async fn tag(request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    // The answer to HEAD has no body any more from which it could be told.
+    let reads = request.method() == Method::GET;
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
     let response = next.run(request).await;
     if !reads || !is_taggable(&response) {

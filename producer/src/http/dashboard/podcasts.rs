@@ -29,10 +29,10 @@ pub(in crate::http) async fn list(
     caller: Caller,
     visit: Visit,
     headers: HeaderMap,
-    Params(wanted): Params<Wanted>,
+    Params(mut wanted): Params<Wanted>,
 ) -> Result<Response, Problem> {
     // A form sends what nobody chose as an empty text.
-    let wanted = Wanted { state: wanted.state.filter(|state| !state.is_empty()), ..wanted };
+    wanted.state = wanted.state.filter(|state| !state.is_empty());
     let (state, first_page) = (wanted.state.clone(), wanted.cursor.is_none());
     let filter = filter(wanted)?;
     let limit = filter.limit;

@@ -260,7 +260,6 @@ mod tests {
             keys,
             [
                 "audio.sample_rate",
-                "audio.bitrate_kbps",
                 "defaults.tts",
                 "engines.mine.url",
                 "engines.mine.model",

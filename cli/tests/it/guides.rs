@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use loadtest::providers::{Provider, Settings};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::process::Command;
 
 use crate::access::{submit, until_state, with_keys};
@@ -57,6 +59,7 @@ async fn follow(fleet: &Fleet, key: &str, name: &str) -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let program = Path::new(env!("CARGO_BIN_EXE_podfleet")).parent().context("a folder")?;
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    let log = std::fs::File::create(folder.join("output.txt"))?;
     let mut shell = Command::new("bash");
     shell
         .args(["-euxo", "pipefail", "-c", &script])
@@ -67,18 +70,19 @@ async fn follow(fleet: &Fleet, key: &str, name: &str) -> anyhow::Result<()> {
         .env("PODFLEET_SERVER", &fleet.api)
         .env("PODFLEET_API_KEY", key)
         .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        // What a guide leaves behind when it fails goes with it.
+        .process_group(0)
         .kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, shell.output())
-        .await
-        .with_context(|| format!("{name} does not end"))??;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    ensure!(
-        output.status.success(),
-        "{name} ended with {}\n{}\n{}",
-        output.status,
-        text(&output.stdout),
-        text(&output.stderr)
-    );
+    let mut shell = shell.spawn()?;
+    let group = Pid::from_raw(shell.id().context("a running shell")? as i32);
+    let ended = tokio::time::timeout(PATIENCE, shell.wait()).await;
+    // Nobody is left of it, if all went well.
+    let _ = killpg(group, Signal::SIGKILL);
+    let said = std::fs::read_to_string(folder.join("output.txt")).unwrap_or_default();
+    let status = ended.with_context(|| format!("{name} does not end:\n{said}"))??;
+    ensure!(status.success(), "{name} ended with {status}:\n{said}");
     Ok(())
 }
 

@@ -145,7 +145,8 @@ fn role(pid: u32) -> Option<String> {
 }
 
 fn name(words: &[String]) -> Option<String> {
-    let program = words.first()?.rsplit('/').next()?.split(':').next()?;
+    // PostgreSQL and Redis write what they do behind their names.
+    let program = words.first()?.rsplit('/').next()?.split([':', ' ']).next()?;
     Some(match program {
         "" => return None,
         "podfleet" => match words.get(1).map(String::as_str) {
@@ -198,6 +199,7 @@ mod tests {
         };
         check("/x/target/release/podfleet worker --concurrency 4", Some("worker"));
         check("/x/podfleet worker --tasks mix,join --parent 7", Some("mixer"));
+        assert_eq!(name(&["redis-server 127.0.0.1:6379".to_owned()]).as_deref(), Some("redis"));
         check("/x/podfleet collector", Some("collector"));
         check("podfleet loadtest run light", Some("load and providers"));
         check("postgres: podfleet podfleet 127.0.0.1(5) idle", Some("postgres"));

@@ -125,6 +125,8 @@ pub(crate) async fn what_is_paused_waits_and_is_not_lost(servers: &Arc<Servers>)
     ensure!(shown["state"] == "running" && shown["paused_by"] == json!([pause["id"]]), "{shown:#}");
     let (ok, out, err) = podfleet(&fleet, &["list"]).await?;
     ensure!(ok && out.contains("paused"), "{out} {err}");
+    let queues = get(&fleet, "/v1/queues").await?;
+    ensure!(queues["pauses"][0]["id"] == pause["id"], "{queues:#}");
     let (ok, out, err) = podfleet(&fleet, &["pauses"]).await?;
     ensure!(ok && out.contains("the account is empty") && out.contains("engine tones"), "{out} {err}");
     // It lies in the database: whoever dispatches next keeps to it.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::State;
 use common::store::lanes::{self, InHand, Standing};
+use common::store::pauses::{self, Pause};
 use common::work::Kind;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::App;
+use super::pauses::own;
 use super::problem::Problem;
 use crate::Caller;
 
@@ -24,12 +26,19 @@ pub(super) struct Queues {
     queues: Vec<Standing>,
     /// Where the counting of each lane ends: this many may be more.
     counted_to: i64,
+    /// What is held back: your own pauses, and those for everybody.
+    pauses: Vec<Pause>,
 }
 
 /// Of all tenants together: numbers tell nobody what others do.
-pub(super) async fn queues(State(app): State<App>, _caller: Caller) -> Result<Json<Queues>, Problem> {
-    let queues = app.read(async |client| lanes::standings(client, Timestamp::now()).await).await?;
-    Ok(Json(Queues { queues, counted_to: lanes::COUNTED_TO }))
+pub(super) async fn queues(State(app): State<App>, caller: Caller) -> Result<Json<Queues>, Problem> {
+    let (queues, pauses) = app
+        .read(async |client| {
+            let queues = lanes::standings(client, Timestamp::now()).await?;
+            Ok((queues, pauses::list(client, own(&caller)).await?))
+        })
+        .await?;
+    Ok(Json(Queues { queues, counted_to: lanes::COUNTED_TO, pauses }))
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

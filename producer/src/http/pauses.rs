@@ -28,7 +28,7 @@ pub(super) struct List {
 }
 
 /// Of which tenant somebody may end pauses.
-fn own(caller: &Caller) -> Option<&str> {
+pub(super) fn own(caller: &Caller) -> Option<&str> {
     caller.key.is_some().then_some(caller.tenant.as_str())
 }
 

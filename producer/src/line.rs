@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail};
 use common::store::Store;
 use common::store::reading::{self, MOST_COUNTED, Queued};
 use common::topology::Lane;
@@ -12,7 +13,7 @@ use tokio::sync::Mutex;
 
 /// A look holds this long.
 const LOOK: Duration = Duration::from_secs(1);
-/// An answer that is accepted does not wait longer for its place: it goes without.
+/// Of each step on the way to a place; an answer goes without rather than late.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
@@ -28,21 +29,32 @@ struct Looked {
 impl Line {
     /// The place of a podcast that was accepted just now. `None`: the database does not tell soon enough.
     pub(crate) async fn place(&self, store: &Store, lane: Lane, rank: i64) -> Option<Queued> {
-        let looked = tokio::time::timeout(PATIENCE, async {
-            let mut lanes = self.0.lock().await;
-            if lanes.get(&lane).is_none_or(|looked| looked.at.elapsed() > LOOK) {
-                let ranks = store.run(async |client| reading::line(client, lane).await).await?;
-                lanes.insert(lane, Looked { at: Instant::now(), ranks });
-            }
-            anyhow::Ok(lanes.get_mut(&lane).map(|looked| stand(&mut looked.ranks, rank)))
-        });
-        match looked.await {
-            Ok(Ok(place)) => place.map(|(place, or_behind)| queued(lane, place, or_behind)),
-            Ok(Err(error)) => {
-                tracing::warn!(error = format!("{error:#}"), "the place of a podcast could not be looked up");
-                None
-            }
-            Err(_) => None,
+        let mut lanes = tokio::time::timeout(PATIENCE, self.0.lock()).await.ok()?;
+        if lanes.get(&lane).is_none_or(|looked| looked.at.elapsed() > LOOK) {
+            match look(store, lane).await {
+                Ok(ranks) => lanes.insert(lane, Looked { at: Instant::now(), ranks }),
+                Err(error) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "the place of a podcast could not be looked up"
+                    );
+                    return None;
+                }
+            };
+        }
+        let (place, or_behind) = stand(&mut lanes.get_mut(&lane)?.ranks, rank);
+        Some(queued(lane, place, or_behind))
+    }
+}
+
+/// A connection that does not answer in time is not used again.
+async fn look(store: &Store, lane: Lane) -> anyhow::Result<Vec<i64>> {
+    let client = tokio::time::timeout(PATIENCE, store.client()).await.context("no connection is free")??;
+    match tokio::time::timeout(PATIENCE, reading::line(&client, lane)).await {
+        Ok(ranks) => ranks,
+        Err(_) => {
+            store.discard(client);
+            bail!("PostgreSQL did not answer within {PATIENCE:?}")
         }
     }
 }

@@ -131,7 +131,7 @@ fn request(fleet: &Fleet, route: &Route, path: &str) -> RequestBuilder {
     match (route.method == "POST", route.page) {
         (true, true) => request
             .header("content-type", "application/x-www-form-urlencoded")
-            .body("reason=walked&key=none&language=en&dry_run=on&text=Walked."),
+            .body("reason=walked&key=none&language=en&dry_run=on&text=Walked.&priority=high"),
         (true, false) => request.json(&body(route)),
         (false, _) => request,
     }

@@ -96,6 +96,9 @@ async fn transaction(
         window.awaited.forget_old(Instant::now());
     }
     window.resync(dispatch::in_flight(&tx).await?, &dispatch::waiting_lanes(&tx).await?, promoted > 0);
+    for (kind, lane, _) in window.open_lanes() {
+        put_aside(&tx, (kind, lane), &window.pauses_in(kind, lane)).await?;
+    }
     let outgoing = dispatch_waiting(env, &tx, window, reserved).await?;
     tx.commit().await?;
     dead_letters::count(Source::Podcast, Class::Expired, hints.len());
@@ -135,7 +138,6 @@ pub(crate) async fn dispatch_waiting(
     for (kind, lane, room) in window.open_lanes() {
         let limit = room.min(MOST_AT_ONCE);
         let pauses = window.pauses_in(kind, lane);
-        put_aside(tx, (kind, lane), &pauses).await?;
         let mut taken = dispatch::take_ready(tx, kind, lane, i64::MIN, i64::from(limit)).await?;
         let (found, last) = (taken.len(), taken.last().map(|ready| ready.rank));
         taken.retain(|ready| !is_held(&pauses, kind, lane, &ready.ticket));
@@ -165,7 +167,7 @@ pub(crate) async fn dispatch_waiting(
     Ok(outgoing)
 }
 
-/// Something that became ready, or unlocked, since its lane was looked through.
+/// Something that became ready since its lane was looked through.
 fn is_held(pauses: &[InForce], kind: Kind, lane: Lane, ticket: &Ticket) -> bool {
     pauses.iter().any(|pause| pause.scope.covers(&ticket.tenant, kind, lane, &ticket.engine))
 }

@@ -159,7 +159,8 @@ pub async fn in_force(tx: &Transaction<'_>) -> anyhow::Result<Vec<InForce>> {
     rows.iter().map(|row| Ok(InForce { number: row.try_get("number")?, scope: scope(row)? })).collect()
 }
 
-/// Puts aside what is paused at the head of a lane. Returns whether all that was looked at is: then more may follow it.
+/// Puts aside what is paused at the head of a lane, and locks nothing else. Returns whether all that was looked at is: then more may
+/// follow it.
 pub async fn put_aside(
     tx: &Transaction<'_>,
     kind: Kind,
@@ -168,8 +169,7 @@ pub async fn put_aside(
 ) -> anyhow::Result<bool> {
     let select = tx
         .prepare_cached(
-            "select id, tenant, engine from tasks where state = 'ready' and kind = $1 and lane = $2
-             order by rank limit $3 for update skip locked",
+            "select id, tenant, engine from tasks where state = 'ready' and kind = $1 and lane = $2 order by rank limit $3",
         )
         .await?;
     let rows = tx.query(&select, &[&kind.as_str(), &lane.as_str(), &AT_ONCE]).await?;
@@ -182,7 +182,9 @@ pub async fn put_aside(
     }
     let update = tx
         .prepare_cached(&format!(
-            "update tasks set state = 'scheduled', run_at = {HELD_FROM} + make_interval(secs => $2) where id = any($1)"
+            "with held as (select id from tasks where id = any($1) and state = 'ready' for update skip locked)
+             update tasks set state = 'scheduled', run_at = {HELD_FROM} + make_interval(secs => $2)
+             where id = any(array(select id from held)) and state = 'ready'"
         ))
         .await?;
     for (number, ids) in &held {

@@ -1,7 +1,7 @@
 //! Integrated loudness (EBU R 128) of sounds that were measured apart: each as how often each level occurred.
 //!
 //! Levels are those of ITU-R BS.1770's gating blocks, 400 ms long and 100 ms apart, in steps of 0.1 LU. What is lost is the
-//! rounding, half a step at most, and the blocks across a joint, which are quieter than their neighbours: it lies in a pause.
+//! rounding, half a step at most. Joints lie in pauses, so before each sound there is silence, and the blocks across it count.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,9 @@ use ebur128::{EbuR128, Mode};
 const ABSOLUTE_GATE: f64 = -70.0;
 const RELATIVE_GATE: f64 = -10.0;
 const STEPS: f64 = 10.0;
+
+/// Steps of a block but its last one.
+const BLOCK_STEPS: usize = 3;
 
 /// How often each level occurred, in tenths of LUFS.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,7 +80,9 @@ impl Blocks {
         let meter = EbuR128::new(1, sample_rate, Mode::M)
             .map_err(|error| format!("cannot measure loudness at {sample_rate} Hz: {error}"))?;
         let step = sample_rate as usize / 10;
-        Ok(Blocks { meter, step, taken: 0, steps: 0, histogram: Histogram::default() })
+        let mut blocks = Blocks { meter, step, taken: 0, steps: 0, histogram: Histogram::default() };
+        blocks.hear(&vec![0.0; BLOCK_STEPS * step])?;
+        Ok(blocks)
     }
 
     pub(super) fn hear(&mut self, mut samples: &[f32]) -> Result<(), String> {
@@ -88,7 +93,7 @@ impl Blocks {
             if self.taken == self.step {
                 self.taken = 0;
                 self.steps += 1;
-                if self.steps >= 4 {
+                if self.steps > BLOCK_STEPS as u64 {
                     self.histogram.count(self.meter.loudness_momentary().map_err(|error| error.to_string())?);
                 }
             }
@@ -136,6 +141,8 @@ mod tests {
         for seed in 1..6 {
             let samples = sound(seed, 30);
             let mut meter = Meter::new(24_000).unwrap();
+            // As after a pause.
+            meter.add(&[0.0; 7_200]).unwrap();
             meter.add(&samples).unwrap();
             let (ours, theirs) = (histogram(&samples).integrated().unwrap(), meter.lufs().unwrap());
             assert!((ours - theirs).abs() < 0.06, "seed {seed}: {ours} instead of {theirs}");

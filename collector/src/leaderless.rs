@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use common::amqp;
 use common::config::Broker;
+use common::store::fleet;
 use common::topology::{DEAD_QUEUE, Lane, REQUESTS_QUEUE, lane_queue, outcomes_queue_name};
 use common::work::Kind;
+use deadpool_postgres::Object;
 use futures_util::future::{join_all, try_join_all};
 use lapin::options::{BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
@@ -41,13 +43,28 @@ enum Answer {
 /// Deletes every queue of ours that has no leader.
 pub(crate) async fn delete(env: &Env, connection: &Connection) -> anyhow::Result<()> {
     let broker = &env.config.broker;
-    // Collectors that look at the same time do not delete at the same time: the second one would hit what the first has made anew.
-    let until = Instant::now() + BEING_MADE.mul_f64(1.0 + fastrand::f64() / 3.0);
+    let until = Instant::now() + BEING_MADE;
     let ask = async |queue: String| (ask(connection, &queue, broker.timeout()).await, queue);
     let answers = join_all(queues(env.config.collector.partitions).into_iter().map(ask)).await;
-    let suspects = answers.into_iter().filter(|(answer, _)| *answer != Answer::Serves);
-    // An internal error ends the connection, and all that was asked on it: each suspect is asked again on one of its own.
-    try_join_all(suspects.map(|(_, queue)| delete_if_leaderless(broker, queue, until))).await?;
+    let suspects: Vec<String> =
+        answers.into_iter().filter(|(answer, _)| *answer != Answer::Serves).map(|(_, queue)| queue).collect();
+    if !suspects.is_empty() {
+        // A second one at the same time would delete what the first has made anew.
+        let client = env.store.client().await?;
+        let replaced = async {
+            anyhow::ensure!(fleet::begin_replacing(&client).await?, "another collector replaces lost queues");
+            // An internal error ends the connection, and all that was asked on it: each suspect is asked again on one of its own.
+            try_join_all(suspects.into_iter().map(|queue| delete_if_leaderless(broker, queue, until)))
+                .await?;
+            fleet::end_replacing(&client).await
+        }
+        .await;
+        if replaced.is_err() {
+            // The lock ends with its connection.
+            drop(Object::take(client));
+        }
+        replaced?;
+    }
     anyhow::ensure!(connection.status().connected(), "a queue without a leader ended the connection");
     Ok(())
 }

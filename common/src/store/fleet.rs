@@ -1,7 +1,7 @@
 //! The epoch of the broker, the leases of publishers, the workers last seen.
 
 use anyhow::Context;
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{Client, Transaction};
 use jiff::Timestamp;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -12,6 +12,17 @@ use crate::wire::WorkerPulse;
 pub async fn epoch(tx: &Transaction<'_>) -> anyhow::Result<Uuid> {
     let select = tx.prepare_cached("select epoch from fleet").await?;
     Ok(tx.query_one(&select, &[]).await?.get(0))
+}
+
+/// Whether this connection may now take the place of queues that the broker has lost: one of all collectors at a time, until
+/// [`end_replacing`], or until the connection ends.
+pub async fn begin_replacing(client: &Client) -> anyhow::Result<bool> {
+    Ok(client.query_one("select pg_try_advisory_lock(7047003)", &[]).await?.get(0))
+}
+
+pub async fn end_replacing(client: &Client) -> anyhow::Result<()> {
+    client.query_one("select pg_advisory_unlock(7047003)", &[]).await?;
+    Ok(())
 }
 
 /// The one clock that all processes share.

@@ -46,7 +46,7 @@ pub async fn standings(client: &Client, now: Timestamp) -> anyhow::Result<Vec<St
                             order by rank limit $3) first) w
                   cross join lateral (
                       select count(*) as in_flight
-                      from (select from tasks where kind = k.kind and lane = l.lane and state = 'dispatched' limit $3) some) f
+                      from (select from tasks where kind = k.kind and lane = l.lane and state = 'dispatched' limit $3) counted) f
              order by k.at, l.at",
         )
         .await?;

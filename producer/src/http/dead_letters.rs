@@ -205,6 +205,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
         let remedy = r#"Send one JSON object, such as {"reason": "the engine is repaired"}"#;
         Fault { field, reason, remedy: remedy.into() }
     };
+    // A list would be taken for an object's fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(fault("body".into(), "it is a list".into()));
+    }
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let broken = error.inner().is_syntax() || error.inner().is_eof() || path == ".";

@@ -301,7 +301,7 @@ fn without_null(mut schema: Value) -> Value {
     {
         return one.clone();
     }
-    if let Some(words) = schema["enum"].as_array_mut() {
+    if let Some(words) = schema.get_mut("enum").and_then(Value::as_array_mut) {
         words.retain(|word| !word.is_null());
     }
     schema
@@ -393,6 +393,8 @@ mod tests {
     fn a_query_has_no_null() {
         let schema = json!({"type": ["string", "null"], "enum": ["a", null]});
         assert_eq!(without_null(schema), json!({"type": "string", "enum": ["a"]}));
+        let schema = json!({"type": ["string", "null"]});
+        assert_eq!(without_null(schema), json!({"type": "string"}));
         let schema = json!({"anyOf": [{"$ref": "#/x"}, {"type": "null"}]});
         assert_eq!(without_null(schema), json!({"$ref": "#/x"}));
     }

@@ -15,6 +15,8 @@ use crate::fleet::{Fleet, PATIENCE};
 
 /// Shorter than the shortest wait for an engine that cannot work.
 const DEADLINE_S: u64 = 25;
+/// A chapter of a minute is asked to go on at most so often.
+const ASKED_FOR_LENGTH: usize = 3;
 /// What the provider asks for when it throttles.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -181,7 +183,13 @@ pub(super) fn check(case: &Case, ended: &Value, attempts: &[Attempt], ledger: &L
     ensure!(failed == vec![case.class.as_str(); count], "{seen}, wanted {count} of {}", case.class);
     ensure!(state == case.row.state, "{seen}, wanted {}", case.row.state);
     ensure!(says(&case.row.reads, message), "{seen}, wanted {}", case.row.reads);
-    ensure!(case.row.calls()?.allow(calls, count), "{seen}, wanted {:?}", case.row.calls()?);
+    // A chapter that came out short is asked to go on, which depends on lengths, not on the misbehaviour.
+    let most_more =
+        if case.stage == Stage::Script && case.class == Class::Success { ASKED_FOR_LENGTH } else { 0 };
+    let wanted = case.row.calls()?;
+    let fits =
+        (0..=most_more).any(|more| calls.checked_sub(more).is_some_and(|calls| wanted.allow(calls, count)));
+    ensure!(fits, "{seen}, wanted {wanted:?}");
     check_times(case, course, ended, attempts)
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use loadtest::providers::{Provider, Settings};
+use loadtest::providers::{Latency, Provider, Settings};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -85,8 +85,10 @@ async fn pass(client: TcpStream, upstream: SocketAddr, wanted: Arc<AtomicUsize>)
 }
 
 pub(crate) async fn a_commit_without_an_answer_counts_once(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    let provider = Provider::start(Settings::default()).await?;
-    let setup = Setup { producers: 0, collectors: 0, ..Setup::default() };
+    // Slow enough that most is still to be spoken when the first segment is there.
+    let latency = Latency::Fixed(Duration::from_millis(500));
+    let provider = Provider::start(Settings::default().speech_latency(latency)).await?;
+    let setup = Setup { producers: 0, collectors: 0, ..Setup::default() }.with("WORKER__CONCURRENCY", 2);
     let mut fleet = Fleet::start(servers, "severed", setup.with_speech_server(&provider.url())).await?;
     let direct = fleet.database().to_owned();
     let at =

@@ -47,7 +47,7 @@ pub(crate) async fn schemathesis_finds_nothing(servers: &Arc<Servers>) -> anyhow
     let setup = Setup::default().with("OUTBOUND__ALLOW", "127.0.0.1/32");
     let (fleet, key) = with_keys(servers, "schemathesis", setup).await?;
     // Something of everything, so that lists are not empty.
-    let late = json!({"source": {"url": "http://127.0.0.1:9/"}, "deadline_seconds": 2});
+    let late = json!({"source": {"url": "http://127.0.0.1:9/"}, "language": "en", "deadline_seconds": 2});
     let failed = submit(&fleet, &key, &late).await?;
     until_state(&fleet, &key, &failed, "failed").await?;
     let told_at = json!({"source": {"text": "One. Two."}, "callback_url": "http://127.0.0.1:9/"});

@@ -85,11 +85,12 @@ fn json(notice: &Notice) -> String {
 
 /// After which event to begin: a reconnecting `EventSource` says so in a header.
 pub(super) fn after(from: From, headers: &HeaderMap) -> Result<i64, Problem> {
-    let number = match headers.get("last-event-id").filter(|value| !value.is_empty()) {
+    let asked = from.after.unwrap_or(0);
+    let number: Option<i64> = match headers.get("last-event-id").filter(|value| !value.is_empty()) {
         Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()),
-        None => Some(from.after.unwrap_or(0)),
+        None => Some(asked),
     };
-    number.filter(|seq| *seq >= 0).ok_or_else(|| {
+    number.filter(|seq| *seq >= 0 && asked >= 0).ok_or_else(|| {
         Problem::bad_request(
             "after",
             "it is not the number of an event",
@@ -122,12 +123,12 @@ pub(super) async fn websocket(
     Params(from): Params<From>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
+    let after = after(from, &HeaderMap::new())?;
     let upgrade = upgrade.map_err(|_| {
         let detail = "This address speaks WebSocket. Open it as one, or use …/events, which is plain HTTP";
         Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail)
             .header(header::UPGRADE, HeaderValue::from_static("websocket"))
     })?;
-    let after = after(from, &HeaderMap::new())?;
     let watch = watch(&app, &caller, id, after).await?;
     let upgrade = upgrade.max_message_size(MAX_INBOUND).max_frame_size(MAX_INBOUND);
     Ok(upgrade.on_upgrade(async move |mut socket| {

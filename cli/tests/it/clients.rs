@@ -43,6 +43,9 @@ fn told(output: &Output) -> String {
 }
 
 /// Schemathesis makes requests of the OpenAPI description, right ones and wrong ones, and compares what comes back with it.
+/// A path may have parameters of its own beside them.
+const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
+
 pub(crate) async fn schemathesis_finds_nothing(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let setup = Setup::default().with("OUTBOUND__ALLOW", "127.0.0.1/32");
     let (fleet, key) = with_keys(servers, "schemathesis", setup).await?;
@@ -84,7 +87,7 @@ pub(crate) async fn schemathesis_finds_nothing(servers: &Arc<Servers>) -> anyhow
         .context("paths")?
         .values()
         .filter_map(Value::as_object)
-        .map(|path| path.len())
+        .map(|path| path.keys().filter(|key| METHODS.contains(&key.as_str())).count())
         .sum();
     ensure!(
         said.contains(&format!("{operations} selected / {operations} total")),

@@ -82,24 +82,32 @@ impl Driver {
     }
 }
 
-/// On a port of its own choice, which it tells.
+/// On a port of its own choice, which it tells. It takes one that is free on 127.0.0.1, and ends if somebody has it on `::1`.
 async fn start_chromedriver() -> anyhow::Result<(Child, u16)> {
-    let mut child = Command::new("chromedriver")
-        .arg("--port=0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .context("chromedriver does not start; scripts/setup test installs it")?;
-    let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
-    while let Some(line) = lines.next_line().await? {
-        let port = line.rsplit_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.'));
-        if let Some(port) = port.and_then(|port| port.parse().ok()) {
-            // It says more, now and then, and must not find nobody who reads it.
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok((child, port));
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        let mut child = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("chromedriver does not start; scripts/setup test installs it")?;
+        let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+        told.clear();
+        while let Some(line) = lines.next_line().await? {
+            let port = line.rsplit_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.'));
+            if let Some(port) = port.and_then(|port| port.parse().ok()) {
+                // It says more, now and then, and must not find nobody who reads it.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Ok((child, port));
+            }
+            told.push(line);
+        }
+        if !told.iter().any(|line| line.contains("port not available")) {
+            break;
         }
     }
-    bail!("chromedriver ended before it told its port")
+    bail!("chromedriver ended before it told its port: {}", told.join("; "))
 }

@@ -22,14 +22,17 @@ struct Submitted {
     podcast: Option<String>,
 }
 
-/// Submits under a key of its own. Anything but 202 and 503 with `Retry-After` is an error. Returns how long the answer took.
 async fn submit(fleet: &Fleet, number: usize) -> anyhow::Result<(Submitted, Duration)> {
     let mut article = numbered_article(1, 2);
     article["title"] = json!(format!("Podcast {number}"));
-    let key = format!("key-{number}");
+    ask(fleet, format!("key-{number}"), &article).await
+}
+
+/// Submits under this key. Anything but 202 and 503 with `Retry-After` is an error. Returns how long the answer took.
+async fn ask(fleet: &Fleet, key: String, article: &Value) -> anyhow::Result<(Submitted, Duration)> {
     let asked = Instant::now();
     let request = fleet.http.post(format!("{}/v1/podcasts", fleet.api)).header("idempotency-key", &key);
-    let response = request.json(&article).send().await?;
+    let response = request.json(article).send().await?;
     let took = asked.elapsed();
     let (status, again) = (response.status(), response.headers().contains_key("retry-after"));
     let answer: Value = response.json().await?;
@@ -70,7 +73,9 @@ pub(crate) async fn a_database_that_dies_is_waited_for(servers: &Arc<Servers>) -
     for kill in [true, false] {
         let mut article = numbered_article(2, 12);
         article["title"] = json!(format!("Long {kill}"));
-        long.push(fleet.submit(&article).await?);
+        // The producer may learn only now that the database is back.
+        let accepted = async || Ok(ask(&fleet, format!("long-{kill}"), &article).await?.0.podcast);
+        long.push(until("acceptance", accepted).await?);
         let spoken = fleet.count(SPOKEN).await?;
         fleet.until_count(SPOKEN, |count| count >= spoken + 4).await?;
         let postgres = fleet.postgres.as_mut().context("its own")?;

@@ -8,11 +8,15 @@ use loadtest::providers::{Latency, Provider, Settings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::faults::SPOKEN;
 use crate::fleet::{Fleet, Role, Servers, Setup, numbered_article, until};
+
+/// The server says when it has read this: it lets the body come.
+const HALF_A_REQUEST: &[u8] = b"POST /v1/podcasts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+    content-length: 99\r\nexpect: 100-continue\r\n\r\n";
 
 pub(crate) async fn a_second_signal_ends_any_role(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let latency = Latency::Fixed(Duration::from_secs(60));
@@ -47,8 +51,11 @@ pub(crate) async fn a_second_signal_ends_any_role(servers: &Arc<Servers>) -> any
         fleet.spawn_producer(&[]).await?;
         let producer = fleet.roles.pop().context("a producer")?;
         let mut half = TcpStream::connect(fleet.api.trim_start_matches("http://")).await?;
-        half.write_all(b"POST /v1/podcasts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{")
-            .await?;
+        half.write_all(HALF_A_REQUEST).await?;
+        let mut told = [0; 12];
+        half.read_exact(&mut told).await?;
+        ensure!(told == *b"HTTP/1.1 100", "it waits for the rest");
+        half.write_all(b"{").await?;
         aborts(producer, signal, code).await?;
         fleet.api = steady.clone();
     }

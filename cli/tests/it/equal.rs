@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use loadtest::providers::{Latency, Outcome, Provider, Settings};
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::audio::expect_every_number_once;
 use crate::fleet::{Fleet, Servers, Setup, numbered_article, until};
@@ -54,6 +55,43 @@ pub(crate) async fn equal_speech_is_paid_once(servers: &Arc<Servers>) -> anyhow:
     let paid = fleet.query("select sum(cost_micros)::bigint from attempts where kind = 'tts'").await?[0]
         .get::<_, i64>(0);
     ensure!(paid > 0 && micros == paid * (PODCASTS as i64 - 1), "{micros} saved, {paid} paid");
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
+
+/// Outlines and scripts, too: whatever a chapter takes, a length that is asked for again included, it is asked for once.
+pub(crate) async fn equal_writing_is_paid_once(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let mut settings = Settings::default();
+    settings.chat.whole = Some(Latency::Fixed(Duration::from_secs(2)));
+    let words = |text: &str| text.split(' ').count() * 24_000 * 60 / 175;
+    let provider = Provider::start(settings.samples_for(words)).await?;
+    let setup = patient(Setup { workers: 2, ..Setup::default() })
+        .with_speech_server(&provider.url())
+        .with("ENGINES__WRITER__TYPE", "openai")
+        .with("ENGINES__WRITER__KINDS", "outline,script")
+        .with("ENGINES__WRITER__URL", provider.url())
+        .with("ENGINES__WRITER__MODEL", "simulated")
+        .with("DEFAULTS__OUTLINE", "writer")
+        .with("DEFAULTS__SCRIPT", "writer");
+    let fleet = Fleet::start(servers, "equal-writing", setup).await?;
+    let request = json!({"topic": "How the tides work", "language": "en", "target_minutes": 1});
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(fleet.submit(&request).await?);
+    }
+    for id in &ids {
+        fleet.completed(id).await?;
+    }
+    let ledger = provider.ledger();
+    let answers = ledger.answers_by_text();
+    ensure!(answers.values().all(|count| *count == 1), "paid more than once: {answers:?}");
+    let written =
+        "select count(*) from (select from attempts where kind in ('outline', 'script') and class = 'success'
+                   group by task_id having not bool_or(cached)) paid";
+    let chapters = fleet.count("select max(chapters_total)::bigint from podcasts").await?;
+    let written = fleet.count(written).await?;
+    ensure!(written == 1 + chapters, "{written} outlines and scripts were written for {chapters} chapters");
+    ensure!(fleet.count(AWAITED).await? > 0, "nobody waited: nothing is shown here");
     fleet.at_rest().await?;
     fleet.stop().await
 }

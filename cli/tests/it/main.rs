@@ -137,6 +137,7 @@ const TESTS: &[(&str, Test)] = &[
         Box::pin(breaker::a_task_that_runs_alone_takes_no_other_along(s))
     }),
     ("equal::equal_speech_is_paid_once", |s| Box::pin(equal::equal_speech_is_paid_once(s))),
+    ("equal::equal_writing_is_paid_once", |s| Box::pin(equal::equal_writing_is_paid_once(s))),
     ("equal::the_work_of_a_dead_worker_is_taken_over", |s| {
         Box::pin(equal::the_work_of_a_dead_worker_is_taken_over(s))
     }),
@@ -211,6 +212,9 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("asking::a_server_is_asked_no_more_than_it_takes", |s| {
         Box::pin(asking::a_server_is_asked_no_more_than_it_takes(s))
+    }),
+    ("writing::the_first_turn_is_heard_while_the_others_are_written", |s| {
+        Box::pin(writing::the_first_turn_is_heard_while_the_others_are_written(s))
     }),
     ("writing::a_script_that_breaks_off_goes_on_where_it_stopped", |s| {
         Box::pin(writing::a_script_that_breaks_off_goes_on_where_it_stopped(s))

@@ -8,12 +8,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::post;
+use futures_util::{FutureExt, StreamExt, stream};
 use loadtest::providers::{Provider, Settings};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::fleet::{Fleet, Servers, Setup};
+use crate::fleet::{Fleet, Servers, Setup, until};
 
 /// Words in each turn that the model writes.
 const TURN_WORDS: usize = 20;
@@ -21,23 +22,37 @@ const TURN_WORDS: usize = 20;
 /// And syllables of each Korean one.
 const TURN_SYLLABLES: usize = 55;
 
+/// What is the matter with a model's scripts.
+#[derive(Clone, Copy)]
+enum Manner {
+    Good,
+    /// The first so many break off in the middle of their fifth turn; they are gone on with when the test says so.
+    Broken(usize),
+    /// Each stops after its first turn until the test says so.
+    Slow,
+}
+
 /// A language model that does what it is told: chapters as the schema wants them, turns up to the length, numbered on.
 struct Model {
     url: String,
     server: JoinHandle<std::io::Result<()>>,
     prompts: Arc<Mutex<Vec<String>>>,
-    /// Whether scripts that broke off are gone on with, or wait.
+    /// Whether scripts that broke off or stopped are gone on with, or wait.
     goes_on: watch::Sender<bool>,
 }
 
 impl Model {
-    /// Breaks off the first `broken` scripts in the middle of their fifth turn; goes on with them when it is told to.
-    async fn start(broken: usize) -> anyhow::Result<Model> {
+    async fn start(manner: Manner) -> anyhow::Result<Model> {
+        let (broken, slow) = match manner {
+            Manner::Good => (0, false),
+            Manner::Broken(scripts) => (scripts, false),
+            Manner::Slow => (0, true),
+        };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let prompts: Arc<Mutex<Vec<String>>> = Arc::default();
         let (seen, left) = (prompts.clone(), Arc::new(AtomicUsize::new(broken)));
-        let (goes_on, may_go_on) = watch::channel(broken == 0);
+        let (goes_on, may_go_on) = watch::channel(broken == 0 && !slow);
         let answer = move |axum::Json(body): axum::Json<Value>| {
             let prompt = body["messages"][1]["content"].as_str().unwrap_or_default().to_owned();
             seen.lock().expect("no panic").push(prompt.clone());
@@ -46,6 +61,8 @@ impl Model {
                 let korean =
                     body["messages"][0]["content"].as_str().is_some_and(|rules| rules.contains("Korean"));
                 streamed(&outline(&schema["schema"]["properties"]["chapters"]["minItems"], korean), false)
+            } else if slow {
+                stopped(&script(&prompt), may_go_on.clone())
             } else {
                 let take = |left: usize| left.checked_sub(1);
                 let breaks = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
@@ -130,22 +147,41 @@ fn korean_turn(number: usize) -> String {
     )
 }
 
+type Event = Result<String, std::io::Error>;
+
 fn streamed(text: &str, breaks: bool) -> Response {
     let text = if breaks { &text[..text.find("number 5 ").unwrap_or(text.len() / 2)] } else { text };
+    let mut events = events(text);
+    events.push(if breaks { Err(std::io::Error::other("the connection is gone")) } else { end() });
+    Response::new(Body::from_stream(stream::iter(events)))
+}
+
+/// Stops after the first turn.
+fn stopped(text: &str, mut may_go_on: watch::Receiver<bool>) -> Response {
+    let (first, rest) = text.split_at(text.find("},").map_or(text.len(), |end| end + 1));
+    let (first, mut rest) = (events(first), events(rest));
+    rest.push(end());
+    let waited = async move {
+        // Without the test there is nothing to wait for.
+        may_go_on.wait_for(|may| *may).await.ok();
+        stream::iter(rest)
+    };
+    Response::new(Body::from_stream(stream::iter(first).chain(waited.flatten_stream())))
+}
+
+fn events(text: &str) -> Vec<Event> {
     let chars: Vec<char> = text.chars().collect();
-    let mut events: Vec<Result<String, std::io::Error>> = chars
+    chars
         .chunks(40)
         .map(|chunk| json!({"choices": [{"delta": {"content": chunk.iter().collect::<String>()}}]}))
         .map(|event| Ok(format!("data: {event}\n\n")))
-        .collect();
-    if breaks {
-        events.push(Err(std::io::Error::other("the connection is gone")));
-    } else {
-        let usage = json!({"choices": [{"delta": {}, "finish_reason": "stop"}],
-                           "usage": {"prompt_tokens": 1000, "completion_tokens": 500}});
-        events.push(Ok(format!("data: {usage}\n\ndata: [DONE]\n\n")));
-    }
-    Response::new(Body::from_stream(futures_util::stream::iter(events)))
+        .collect()
+}
+
+fn end() -> Event {
+    let usage = json!({"choices": [{"delta": {}, "finish_reason": "stop"}],
+                       "usage": {"prompt_tokens": 1000, "completion_tokens": 500}});
+    Ok(format!("data: {usage}\n\ndata: [DONE]\n\n"))
 }
 
 async fn numbers(fleet: &Fleet, chapter: i32) -> anyhow::Result<Vec<usize>> {
@@ -155,11 +191,42 @@ async fn numbers(fleet: &Fleet, chapter: i32) -> anyhow::Result<Vec<usize>> {
     rows.iter().map(|row| number(row.get(0)).context("a numbered turn")).collect()
 }
 
+/// The first turn can be heard as soon as it is written, while the model has still to write all others: it does not go on
+/// before the first audio is there.
+pub(crate) async fn the_first_turn_is_heard_while_the_others_are_written(
+    servers: &Arc<Servers>,
+) -> anyhow::Result<()> {
+    let model = Model::start(Manner::Slow).await?;
+    let tones = Provider::start(Settings::default()).await?;
+    let setup = model.setup(Setup::default().with_speech_server(&tones.url()));
+    let fleet = Fleet::start(servers, "streaming", setup).await?;
+    let id = fleet.submit(&json!({"topic": "tides", "language": "en", "target_minutes": 8})).await?;
+    let podcast = until("the first turn to be heard", async || {
+        let podcast = fleet.podcast(&id).await?;
+        ensure!(podcast["state"] == "running", "{podcast:#}");
+        Ok(podcast["first_audio_ms"].is_number().then_some(podcast))
+    })
+    .await?;
+    ensure!(podcast["progress"]["chapters_written"] == 0, "{podcast:#}");
+    let said = fleet.query("select text from segments where chapter = 0").await?;
+    ensure!(said.len() == 1 && said[0].get::<_, String>(0) == turn(1), "{said:?}");
+    model.goes_on.send(true)?;
+    fleet.completed(&id).await?;
+    for chapter in 0..2 {
+        let found = numbers(&fleet, chapter).await?;
+        ensure!(found == (1..=found.len()).collect::<Vec<_>>() && found.len() >= 30, "{found:?}");
+    }
+    // Every turn, the first one too, was asked for in the same answer.
+    ensure!(!model.prompts.lock().expect("no panic").iter().any(|prompt| prompt.contains("written already")));
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
+
 /// The turns that came before a stream broke are spoken while it is asked again, and nothing is said twice.
 pub(crate) async fn a_script_that_breaks_off_goes_on_where_it_stopped(
     servers: &Arc<Servers>,
 ) -> anyhow::Result<()> {
-    let model = Model::start(2).await?;
+    let model = Model::start(Manner::Broken(2)).await?;
     let tones = Provider::start(Settings::default()).await?;
     let setup = model.setup(Setup::default().with_speech_server(&tones.url()));
     let fleet = Fleet::start(servers, "writing", setup).await?;
@@ -188,7 +255,7 @@ pub(crate) async fn a_script_that_breaks_off_goes_on_where_it_stopped(
 pub(crate) async fn a_writer_that_is_gone_is_replaced_by_its_fallback(
     servers: &Arc<Servers>,
 ) -> anyhow::Result<()> {
-    let model = Model::start(0).await?;
+    let model = Model::start(Manner::Good).await?;
     let setup = model.setup(Setup::default()).with("ENGINES__WRITER__FALLBACK", "extractive");
     let fleet = Fleet::start(servers, "fallback", setup).await?;
     drop(model);
@@ -225,7 +292,7 @@ async fn check_minutes(fleet: &Fleet, voice: &str, language: &str, asked: f64) -
 pub(crate) async fn episodes_get_their_length_from_what_speech_lasted(
     servers: &Arc<Servers>,
 ) -> anyhow::Result<()> {
-    let model = Model::start(0).await?;
+    let model = Model::start(Manner::Good).await?;
     let fleet = Fleet::start(servers, "length", model.setup(Setup::default())).await?;
     for language in ["en", "ko"] {
         check_minutes(&fleet, "espeak", language, 4.0).await?;

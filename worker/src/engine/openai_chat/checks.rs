@@ -2,7 +2,7 @@
 
 use crate::text::{is_hangul, is_speakable, is_unspaced, primary};
 
-/// Letters by which a language that shares its alphabet can be told; scripts of one language need fewer.
+/// Letters by which a language that shares its alphabet can be told at the latest; scripts of one language need fewer.
 const ENOUGH_LETTERS: usize = 200;
 const ENOUGH_OF_ITS_OWN_SCRIPT: usize = 40;
 /// A bracket with more in it is part of what is said.
@@ -149,10 +149,16 @@ pub(super) fn tongue(text: &str, language: &str) -> Tongue {
     if asked != "other" {
         return Tongue::Right;
     }
+    let found = alphabetic(text);
     if letters.len() < ENOUGH_LETTERS {
-        return Tongue::Unknown;
+        // Somebody waits to hear the first turn: what is certain to be right need not become longer.
+        return if found.is_some_and(|found| akin(found, &language)) {
+            Tongue::Right
+        } else {
+            Tongue::Unknown
+        };
     }
-    match alphabetic(text) {
+    match found {
         Some(found) if known(&language) && !akin(found, &language) => Tongue::Wrong(found.to_owned()),
         _ => Tongue::Right,
     }
@@ -257,6 +263,10 @@ mod tests {
             assert_eq!(tongue(text, language), expected, "{language}: {text}");
         };
         check(&english, "en-GB", Tongue::Right);
+        let turn =
+            "It is said that the tide of this year rises a little higher because both of them pull together.";
+        check(turn, "en", Tongue::Right);
+        check(turn, "de", Tongue::Unknown);
         check(&english, "ko", wrong("en"));
         check(&english, "de", wrong("en"));
         check(&german, "de", Tongue::Right);

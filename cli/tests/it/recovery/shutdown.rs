@@ -15,7 +15,8 @@ use crate::faults::SPOKEN;
 use crate::fleet::{Fleet, Role, Servers, Setup, numbered_article, until};
 
 /// The server says when it has read this: it lets the body come.
-const HALF_A_REQUEST: &[u8] = b"POST /v1/podcasts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+const HALF_A_REQUEST: &[u8] =
+    b"POST /v1/podcasts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
     content-length: 99\r\nexpect: 100-continue\r\n\r\n";
 
 pub(crate) async fn a_second_signal_ends_any_role(servers: &Arc<Servers>) -> anyhow::Result<()> {

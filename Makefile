@@ -36,7 +36,7 @@ bench: ## Measure every promised figure with an optimised build, within 15 minut
 	$(CARGO) build --release --bin podfleet
 	target/release/podfleet loadtest bench $(if $(PEERS),--peers) $(ARGS)
 
-loadtest: ## Put a load on the fleet: SCENARIO=light|medium|heavy|soak|cache|baseline, for MINUTES
+loadtest: ## Put a load on the fleet: SCENARIO=light|medium|heavy|soak|cache|order|baseline, for MINUTES
 	@scripts/setup test
 	$(CARGO) build --release --bin podfleet
 	target/release/podfleet loadtest run $(SCENARIO) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)

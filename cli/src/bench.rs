@@ -2,11 +2,12 @@
 //! for, the peers beside it.
 //!
 //! Read in this order: [`floors`] (broker and database alone), [`workflows`] (tasks that do nothing, and [`peers`]), [`podcasts`] (one podcast
-//! with the latencies of the goals), [`loads`] (many), [`scaling`] (workers 1 → 8), [`mixing`] (an hour of speech).
+//! with the latencies of the goals), [`loads`] (many), [`scaling`] (workers 1 → 8), [`order`] (who goes first), [`mixing`] (an hour of speech).
 
 mod floors;
 mod loads;
 pub(crate) mod mixing;
+mod order;
 mod peers;
 mod podcasts;
 mod scaling;
@@ -116,6 +117,7 @@ async fn measure(
             Part::Podcasts => podcasts::measure(options.seed, results, shutdown).await,
             Part::Loads => loads::measure(options, results, shutdown).await,
             Part::Scaling => scaling::measure(options.seed, results, shutdown).await,
+            Part::Order => order::measure(options.seed, results, shutdown).await,
             Part::Mixing => mixing::measure(results).await,
         }
     };

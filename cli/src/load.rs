@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use common::config::Order;
 use jiff::Timestamp;
 use loadtest::probe::{Broker, Machine, Sampler, Usage};
+use loadtest::providers::Length;
 use loadtest::report::{Document, Figure, page};
 use loadtest::scenario::arrivals::arrivals;
 use loadtest::scenario::{self, Course, Ended, Observed, Ran, Scenario};
@@ -43,8 +45,9 @@ pub(crate) async fn run(options: Run) -> anyhow::Result<()> {
         scenario.faster = options.faster.unwrap_or(scenario.faster);
         scenario.articles = options.articles.or(scenario.articles);
         check(&scenario)?;
-        let setup = Setup { workers: options.workers, speech: options.speech, ..Setup::default() };
-        measure(&scenario, options.seed, setup, &shutdown).await?
+        scenario.workers = options.workers.unwrap_or(scenario.workers);
+        scenario.speech = options.speech.unwrap_or(scenario.speech);
+        measure(&scenario, options.seed, options.order, &shutdown).await?
     };
     let file = options
         .output
@@ -95,16 +98,26 @@ pub(crate) fn table(figures: &[Figure]) -> String {
 pub(crate) async fn measure(
     scenario: &Scenario,
     seed: u64,
-    setup: Setup,
+    order: Order,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Document> {
     let machine = Machine::now();
     let planned = arrivals(scenario, seed);
     let minutes = scenario.lasts().as_secs_f64() / 60.0;
     remark(format_args!("{}: {} requests in {minutes:.1} minutes", scenario.name, planned.len()));
-    let setup = Setup { outline_given: scenario.outline_given, ..setup };
+    let setup = Setup {
+        outline_given: scenario.outline_given,
+        workers: scenario.workers,
+        speech: scenario.speech,
+        order,
+        ..Setup::default()
+    };
     let described = setup.describe();
-    let stage = Stage::start(&setup, scenario::providers(seed, scenario.faster), shutdown).await?;
+    let mut providers = scenario::providers(seed, scenario.faster);
+    if let Some(seconds) = scenario.segment_seconds {
+        providers.speech.length = Length::Seconds(seconds);
+    }
+    let stage = Stage::start(&setup, providers, shutdown).await?;
     let watched = watch(&stage, scenario, seed, shutdown, async || {
         let should = scenario.done_within.div_f64(scenario.faster).mul_f64(PATIENCE).max(LEAST_PATIENCE);
         scenario::drive(&stage.address(), &planned, should).await

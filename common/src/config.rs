@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use audio::{Audio, Pauses};
 pub use engine::{AudioFormat, Engine, EngineType, InputUnit};
 pub use engines::{Defaults, Engines};
-pub use fleet::{Blobs, Broker, Cache, Collector, Database, Producer, Sweep, Telemetry, Worker};
+pub use fleet::{Blobs, Broker, Cache, Collector, Database, Order, Producer, Sweep, Telemetry, Worker};
 pub use limits::Limits;
 pub use outbound::Outbound;
 pub use problems::Problems;

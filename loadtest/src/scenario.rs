@@ -30,14 +30,21 @@ pub struct Scenario {
     pub articles: Option<usize>,
     /// The outline is there before anybody asks, as the performance goals have it; else a model plans.
     pub outline_given: bool,
+    /// Chapters of a podcast, and how many of a hundred podcasts have so many.
+    pub chapters: &'static [(u8, usize)],
+    /// How long a segment sounds; as long as its text needs otherwise.
+    pub segment_seconds: Option<f64>,
+    /// Worker processes, and the segments that each has spoken at a time.
+    pub workers: u16,
+    pub speech: u16,
     /// Roles are killed or told to leave, one after another, while it lasts.
     pub restarts: bool,
     /// Everything is so many times as fast as it would be: the providers, and the arrivals.
     pub faster: f64,
 }
 
-/// The scenarios of the performance goals, and one for caches.
-pub const SCENARIOS: [Scenario; 5] = [
+/// The scenarios of the performance goals, one for caches, and one for the order of work.
+pub const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "light",
         users: 10,
@@ -80,6 +87,21 @@ pub const SCENARIOS: [Scenario; 5] = [
         faster: 20.0,
         ..STEADY
     },
+    // Podcasts of very different lengths, more of them than can be spoken for a while: who goes first is felt.
+    Scenario {
+        name: "order",
+        users: 50,
+        requests_per_minute: 16.0,
+        done_within: Duration::from_secs(600),
+        minutes: 10.0,
+        chapters: &[(80, 2), (20, 20)],
+        // Short, so that nobody waits for the mix.
+        segment_seconds: Some(1.0),
+        workers: 1,
+        speech: 6,
+        faster: 10.0,
+        ..STEADY
+    },
 ];
 
 const STEADY: Scenario = Scenario {
@@ -90,6 +112,10 @@ const STEADY: Scenario = Scenario {
     minutes: 5.0,
     articles: None,
     outline_given: true,
+    chapters: &[(100, 5)],
+    segment_seconds: None,
+    workers: 2,
+    speech: 32,
     restarts: false,
     faster: 1.0,
 };

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use common::config::Order;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LoadtestCommand {
@@ -30,25 +31,28 @@ pub(crate) enum LoadtestCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// How much is asked for: 5, 20 or 50 requests a minute; `soak` is medium with roles killed and restarted, `cache` asks for
-    /// 200 articles again and again, `baseline` makes one podcast in sequence and one on the fleet
-    #[arg(value_parser = ["light", "medium", "heavy", "soak", "cache", "baseline"])]
+    /// 200 articles again and again, `order` for short and long podcasts, more than can be spoken for a while, `baseline` makes one podcast in sequence and one on the fleet
+    #[arg(value_parser = ["light", "medium", "heavy", "soak", "cache", "order", "baseline"])]
     pub(crate) scenario: String,
-    /// How long requests arrive [default: 5; soak and cache 30]
+    /// How long requests arrive [default: 5; soak and cache 30, order 10]
     #[arg(long, value_name = "M")]
     pub(crate) minutes: Option<f64>,
     /// Decides about arrivals and latencies
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Worker processes
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) workers: u16,
-    /// Segments that one worker has spoken at a time
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) speech: u16,
+    /// Worker processes [default: 2; order 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: Option<u16>,
+    /// Segments that one worker has spoken at a time [default: 32; order 6]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) speech: Option<u16>,
+    /// Whose work goes first: `work` (shares and expected work) or `arrival` (first come, first served)
+    #[arg(long, value_name = "ORDER", default_value = "work", value_parser = order)]
+    pub(crate) order: Order,
     /// Let requests choose from so many articles, the first ones most often, instead of each being about another
     #[arg(long, value_name = "N")]
     pub(crate) articles: Option<usize>,
-    /// Everything so many times as fast: latencies of the providers, and arrivals [default: 1; cache 20]
+    /// Everything so many times as fast: latencies of the providers, and arrivals [default: 1; cache 20, order 10]
     #[arg(long, value_name = "TIMES")]
     pub(crate) faster: Option<f64>,
     /// Write the report here as JSON; the page beside it ends in .html [default: out/loadtest/SCENARIO.json]
@@ -57,6 +61,15 @@ pub(crate) struct Run {
     /// Print JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// As a configuration names it.
+fn order(word: &str) -> Result<Order, String> {
+    match word {
+        "work" => Ok(Order::Work),
+        "arrival" => Ok(Order::Arrival),
+        _ => Err("give `work` or `arrival`".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -157,13 +170,22 @@ pub(crate) enum Part {
     Loads,
     /// Workers 1 to 8
     Scaling,
+    /// Who goes first when there is more than can be spoken, against first come, first served
+    Order,
     /// An hour of speech
     Mixing,
 }
 
 impl Part {
-    pub(crate) const ALL: [Part; 6] =
-        [Part::Floors, Part::Workflows, Part::Podcasts, Part::Loads, Part::Scaling, Part::Mixing];
+    pub(crate) const ALL: [Part; 7] = [
+        Part::Floors,
+        Part::Workflows,
+        Part::Podcasts,
+        Part::Loads,
+        Part::Scaling,
+        Part::Order,
+        Part::Mixing,
+    ];
 }
 
 impl std::fmt::Display for Part {
@@ -174,6 +196,7 @@ impl std::fmt::Display for Part {
             Part::Podcasts => "podcasts",
             Part::Loads => "loads",
             Part::Scaling => "scaling",
+            Part::Order => "order",
             Part::Mixing => "mixing",
         })
     }

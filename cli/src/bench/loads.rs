@@ -1,5 +1,6 @@
 //! The load scenarios, shortened, and what they say about the targets.
 
+use common::config::Order;
 use loadtest::report::{Document, Measured};
 use loadtest::scenario::Scenario;
 use serde_json::json;
@@ -8,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::Results;
 use crate::args::loadtest::Bench;
 use crate::load::measure as load;
-use crate::load::stage::Setup;
 use crate::output::remark;
 
 pub(super) async fn measure(
@@ -23,7 +23,7 @@ pub(super) async fn measure(
         if scenario.articles.is_none() {
             scenario.minutes = options.minutes;
         }
-        let document = load(&scenario, options.seed, Setup::default(), shutdown).await?;
+        let document = load(&scenario, options.seed, Order::Work, shutdown).await?;
         let failed = document.figure("errors_percent").and_then(|row| row.value).unwrap_or(100.0);
         remark(format_args!("  {name}: {failed:.1} % not completed"));
         answer(name, &document, results);

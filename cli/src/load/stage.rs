@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use common::config::Broker;
+use common::config::{Broker, Order};
 use loadtest::probe::Database;
 use loadtest::providers::{Provider, Settings};
 use loadtest::scenario;
@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) writing: u16,
     /// Chapters that one collector mixes at a time.
     pub(crate) mixers: u16,
+    /// Whose work goes first.
+    pub(crate) order: Order,
 }
 
 impl Default for Setup {
@@ -42,6 +44,7 @@ impl Default for Setup {
             speech: 32,
             writing: 64,
             mixers: 2,
+            order: Order::Work,
         }
     }
 }
@@ -52,15 +55,20 @@ impl Setup {
         json!({
             "outline_given": self.outline_given, "producers": self.producers, "workers": self.workers, "collectors": self.collectors,
             "speech_of_a_worker": self.speech, "writing_of_a_worker": self.writing, "mixers_of_a_collector": self.mixers,
+            "order": self.order,
         })
     }
 
     fn configuration(&self, provider: &str) -> String {
         let permits = self.writing.max(self.speech);
+        let order = match self.order {
+            Order::Work => "work",
+            Order::Arrival => "arrival",
+        };
         let outline = if self.outline_given { "noop" } else { "writer" };
         format!(
             "[defaults]\noutline = \"{outline}\"\nscript = \"writer\"\ntts = \"voice\"\n\
-             [worker]\nconcurrency = {permits}\n[collector]\nmixers = {}\n\
+             [producer]\norder = \"{order}\"\n[worker]\nconcurrency = {permits}\n[collector]\nmixers = {}\n\
              [engines.writer]\ntype = \"openai\"\nkinds = [\"outline\", \"script\"]\nurl = \"{provider}\"\nmodel = \"writer\"\n\
              concurrency = {}\nexpected_ms = 9500\n\
              [engines.voice]\ntype = \"openai\"\nkinds = [\"tts\"]\nurl = \"{provider}\"\nmodel = \"voice\"\n\

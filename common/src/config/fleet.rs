@@ -84,6 +84,21 @@ pub struct Producer {
     /// `PODFLEET__PRODUCER__PUBLIC_URL`: what clients reach the API by, for addresses in feeds, as in `https://podcasts.example.org`.
     /// Default none: http and the host that a request names.
     pub public_url: Option<String>,
+    /// `PODFLEET__PRODUCER__ORDER`: whose work goes first: `work` (fair between tenants, short podcasts before long ones within
+    /// bounds) or `arrival` (first come, first served). Work that finishes a podcast comes before work that begins another in
+    /// both. Default `work`.
+    pub order: Order,
+}
+
+/// What a podcast's place in the order of work is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Its tenant's share and its expected work: see [`crate::order`].
+    #[default]
+    Work,
+    /// When it came.
+    Arrival,
 }
 
 /// `[worker]`: how many tasks a worker process does at a time.
@@ -174,6 +189,7 @@ impl Default for Producer {
             max_waiting: 10_000,
             max_listeners: 16,
             public_url: None,
+            order: Order::Work,
         }
     }
 }

@@ -11,6 +11,7 @@ pub struct Arrival {
     pub at: Duration,
     pub user: u32,
     pub article: usize,
+    pub chapters: usize,
     pub door: Door,
     pub screen: Screen,
 }
@@ -44,14 +45,31 @@ pub fn arrivals(scenario: &Scenario, seed: u64) -> Vec<Arrival> {
             return arrivals;
         }
         let article = popularity.as_ref().map_or(arrivals.len(), |popularity| popularity.choose(&mut random));
+        let chapters = chapters(scenario.chapters, &mut random);
         arrivals.push(Arrival {
             at: Duration::from_secs_f64(at),
             user: random.u32(0..scenario.users),
             article,
+            chapters,
             door: if random.u8(0..4) == 0 { Door::Amqp } else { Door::Http },
             screen: if random.bool() { Screen::WebSocket } else { Screen::ServerSentEvents },
         });
     }
+}
+
+fn chapters(shares: &[(u8, usize)], random: &mut fastrand::Rng) -> usize {
+    let [rest @ .., (_, last)] = shares else { return 0 };
+    if rest.is_empty() {
+        return *last;
+    }
+    let mut drawn = random.u8(0..100);
+    for (share, chapters) in rest {
+        if drawn < *share {
+            return *chapters;
+        }
+        drawn -= share;
+    }
+    *last
 }
 
 /// The highest share of hits that a cache could have: every request but the first about an article, as long as nothing is
@@ -109,6 +127,15 @@ mod tests {
     }
 
     #[test]
+    fn some_podcasts_are_long_where_the_scenario_says_so() {
+        let scenario = Scenario { requests_per_minute: 600.0, ..Scenario::named("order").unwrap() };
+        let all = arrivals(&scenario, 1);
+        let long = all.iter().filter(|arrival| arrival.chapters == 20).count() as f64 / all.len() as f64;
+        assert!((long - 0.2).abs() < 0.03, "{long}");
+        assert!(all.iter().all(|arrival| [2, 20].contains(&arrival.chapters)));
+    }
+
+    #[test]
     fn the_seed_decides() {
         let scenario = scenario(60.0, 2.0, Some(20));
         assert_eq!(arrivals(&scenario, 7), arrivals(&scenario, 7));
@@ -140,6 +167,7 @@ mod tests {
             at: Duration::ZERO,
             user: 0,
             article,
+            chapters: 5,
             door: Door::Http,
             screen: Screen::WebSocket,
         };

@@ -14,7 +14,13 @@ const MINUTES: u16 = 1;
 
 /// Equal numbers are equal requests, and others share nothing.
 pub fn request(article: usize) -> Value {
-    let chapters: Vec<Value> = (1..=CHAPTERS)
+    story(article, CHAPTERS)
+}
+
+/// The same, longer or shorter.
+pub(super) fn story(article: usize, chapters: usize) -> Value {
+    let minutes = u16::try_from(chapters.div_ceil(CHAPTERS)).unwrap_or(u16::MAX).saturating_mul(MINUTES);
+    let chapters: Vec<Value> = (1..=chapters)
         .map(|chapter| json!({"title": format!("Part {chapter} of story {article}"), "brief": format!("What happens in part {chapter}")}))
         .collect();
     json!({
@@ -22,7 +28,7 @@ pub fn request(article: usize) -> Value {
         "title": format!("Story {article}"),
         "language": "en",
         "format": "dialogue",
-        "target_minutes": MINUTES,
+        "target_minutes": minutes,
         "chapters": chapters,
     })
 }

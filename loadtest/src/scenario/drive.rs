@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::arrivals::{Arrival, Door, Screen};
-use super::article::request;
+use super::article::story;
 use super::submit::{Exchange, over_http};
 use super::watch::{Watched, follow};
 
@@ -108,7 +108,7 @@ fn client() -> anyhow::Result<reqwest::Client> {
 
 async fn course(shared: Arc<Shared>, number: usize, arrival: Arrival, late: Duration) -> Course {
     let key = format!("load-{}-{number}", shared.run);
-    let body = request(arrival.article);
+    let body = story(arrival.article, arrival.chapters);
     let (sent_at, started) = (Timestamp::now(), Instant::now());
     let apis = &shared.fleet.apis;
     let answer = match arrival.door {

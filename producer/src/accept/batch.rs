@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use common::blobs;
+use common::config::Order;
 use common::crash;
 use common::publisher::{Checkpoint, Ledger, Outgoing};
 use common::request::Accepted;
@@ -135,7 +136,7 @@ pub(super) async fn transaction(
     let verdicts = limits::judge(&tx, env, prepared).await?;
     let admitted =
         || prepared.iter().zip(&verdicts).filter(|(_, limited)| limited.is_none()).map(|(one, _)| one);
-    let rows = rank(&tx, clock, admitted()).await?;
+    let rows = rank(&tx, clock, env.config.producer.order, admitted()).await?;
     let inserted: BTreeSet<Uuid> = podcasts::insert(&tx, &rows).await?.into_iter().collect();
     let ranks: BTreeMap<Uuid, i64> = rows.iter().map(|row| (row.id, row.rank)).collect();
     let mut stored = Stored::default();
@@ -180,6 +181,7 @@ pub(super) async fn transaction(
 async fn rank(
     tx: &Transaction<'_>,
     clock: &mut VirtualClock,
+    order: Order,
     admitted: impl Iterator<Item = &Prepared>,
 ) -> anyhow::Result<Vec<NewPodcast>> {
     let now_us = Timestamp::now().as_microsecond();
@@ -189,6 +191,7 @@ async fn rank(
         if !clock.knows(tenant) {
             clock.seed(tenant, podcasts::last_rank(tx, tenant).await?);
         }
+        let by_work = clock.next(tenant, now_us, one.accepted.expected_work);
         rows.push(NewPodcast {
             id: one.id,
             tenant: tenant.clone(),
@@ -197,7 +200,7 @@ async fn rank(
             request_hash: one.accepted.hash.clone(),
             request: one.accepted.request.clone(),
             lane: one.accepted.lane,
-            rank: clock.next(tenant, now_us, one.accepted.expected_work),
+            rank: if order == Order::Work { by_work } else { now_us },
             engines: one.accepted.engines.clone(),
             brief: one.accepted.brief.clone(),
             traceparent: one.traceparent.clone(),

@@ -1,7 +1,8 @@
 //! The task loop of a worker, for one session with the broker. One task owns all of its state, so there are no locks:
 //! deliveries come in, wait for a permit, run, and their outcomes go out.
 
-use std::collections::{HashMap, HashSet};
+mod work;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,89 +20,19 @@ use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicQosOptions};
 use lapin::types::ShortString;
 use lapin::{Channel, Connection};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::buffer::Buffer;
-use crate::outbox::{self, Confirms, Emitter, Held, Outbox, Report, Settlement};
+use crate::outbox::{self, Confirms, Emitter, Held, Settlement};
 use crate::{Env, permits_by_kind, run};
+use work::Waiting;
+pub(crate) use work::Work;
 
 /// Opening takes several calls, each of which may hang.
 const OPENING: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(250);
-/// Outcomes that running tasks may have handed over and the loop not yet taken.
-const FINISHED: usize = 1024;
-
-/// What a worker has in hand; lives across sessions.
-pub(crate) struct Work {
-    running: JoinSet<()>,
-    /// What runs, by the number of its start.
-    started: HashMap<u64, Arc<Waiting>>,
-    starts: u64,
-    in_use: HashMap<Kind, usize>,
-    alone: bool,
-    holding: HashSet<Uuid>,
-    outbox: Outbox,
-    finished: mpsc::Receiver<Report>,
-    reporter: mpsc::Sender<Report>,
-    session: u64,
-}
-
-/// A delivery that was read.
-struct Waiting {
-    tickets: Vec<Ticket>,
-    held: Arc<Held>,
-}
-
-impl Work {
-    pub(crate) fn new() -> Work {
-        let (reporter, finished) = mpsc::channel(FINISHED);
-        Work {
-            running: JoinSet::new(),
-            started: HashMap::new(),
-            starts: 0,
-            in_use: HashMap::new(),
-            alone: false,
-            holding: HashSet::new(),
-            outbox: Outbox::default(),
-            finished,
-            reporter,
-            session: 0,
-        }
-    }
-
-    pub(crate) fn is_busy(&self) -> bool {
-        self.in_use.values().any(|used| *used > 0) || !self.outbox.is_empty()
-    }
-
-    fn idle(&self) -> bool {
-        self.in_use.values().all(|used| *used == 0)
-    }
-
-    fn take(&mut self, report: Report) {
-        match report {
-            Report::Outcome(settlement) => {
-                if settlement.settles.is_some() {
-                    self.holding.remove(&settlement.outcome.task);
-                }
-                self.outbox.push(*settlement);
-            }
-            Report::Free { kind, alone, start } => {
-                self.started.remove(&start);
-                if let Some(used) = self.in_use.get_mut(&kind) {
-                    *used = used.saturating_sub(1);
-                }
-                if alone {
-                    self.alone = false;
-                }
-            }
-        }
-    }
-}
 
 /// Runs until shutdown and everything in hand is settled (`Ok`), or until the first error.
 pub(crate) async fn hold(

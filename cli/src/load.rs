@@ -15,7 +15,6 @@ use anyhow::Context;
 use common::config::Order;
 use jiff::Timestamp;
 use loadtest::probe::{Broker, Machine, Sampler, Usage};
-use loadtest::providers::Length;
 use loadtest::report::{Document, Figure, page};
 use loadtest::scenario::arrivals::arrivals;
 use loadtest::scenario::{self, Course, Ended, Observed, Ran, Scenario};
@@ -114,9 +113,7 @@ pub(crate) async fn measure(
     };
     let described = setup.describe();
     let mut providers = scenario::providers(seed, scenario.faster);
-    if let Some(seconds) = scenario.segment_seconds {
-        providers.speech.length = Length::Seconds(seconds);
-    }
+    providers.chat.writing.words = scenario.words;
     let stage = Stage::start(&setup, providers, shutdown).await?;
     let watched = watch(&stage, scenario, seed, shutdown, async || {
         let should = scenario.done_within.div_f64(scenario.faster).mul_f64(PATIENCE).max(LEAST_PATIENCE);

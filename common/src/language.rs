@@ -103,8 +103,25 @@ fn by_script(sample: &str) -> Option<&'static str> {
     }
 }
 
-/// The language whose frequent words the text has most of, if no other has as many. Words that several share count less.
+/// The language of a sentence, if its little words leave no doubt: two at least that only this language has, or as much in shared
+/// ones, and twice as many as of any other.
+pub fn certain_by_words(sentence: &str) -> Option<&'static str> {
+    let points = points_by_words(sentence);
+    let (best, most) = points.iter().max_by(|a, b| a.1.total_cmp(b.1)).map(|(tag, most)| (*tag, *most))?;
+    let alone = points.iter().all(|(tag, other)| *tag == best || *other * 2.0 <= most);
+    (alone && most >= 2.0).then_some(best)
+}
+
+/// The language whose frequent words the text has most of, if no other has as many.
 fn by_words(sample: &str) -> Option<&'static str> {
+    let points = points_by_words(sample);
+    let (best, most) = points.iter().max_by(|a, b| a.1.total_cmp(b.1)).map(|(tag, most)| (*tag, *most))?;
+    let alone = points.iter().all(|(tag, other)| *tag == best || *other < most);
+    (alone && most >= 0.5).then_some(best)
+}
+
+/// How many of each language's frequent words a text has. Words that several share count less.
+fn points_by_words(sample: &str) -> BTreeMap<&'static str, f64> {
     let lower = sample.to_lowercase();
     let mut points: BTreeMap<&'static str, f64> = BTreeMap::new();
     for word in lower.split(|c: char| !(c.is_alphabetic() || c == '\'')).filter(|word| !word.is_empty()) {
@@ -132,9 +149,7 @@ fn by_words(sample: &str) -> Option<&'static str> {
             *points.entry(tag).or_default() += 0.6;
         }
     }
-    let (best, most) = points.iter().max_by(|a, b| a.1.total_cmp(b.1)).map(|(tag, most)| (*tag, *most))?;
-    let alone = points.iter().all(|(tag, other)| *tag == best || *other < most);
-    (alone && most >= 0.5).then_some(best)
+    points
 }
 
 fn tag(lang: Lang) -> &'static str {
@@ -198,6 +213,17 @@ fn prose(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_little_words_of_a_sentence_are_certain_or_say_nothing() {
+        let check =
+            |text: &str, expected: Option<&str>| assert_eq!(certain_by_words(text), expected, "{text}");
+        check("The tide comes in and goes out again.", Some("en"));
+        check("Die Flut kommt und geht, das ist nicht neu.", Some("de"));
+        check("La marea sube y baja, y nadie la espera en el mar.", Some("es"));
+        check("Tide tables", None);
+        check("The Hague", None);
+    }
 
     #[test]
     fn languages_are_recognised_long_and_short() {

@@ -10,7 +10,7 @@ pub mod class;
 pub mod config;
 pub mod crash;
 pub mod durations;
-mod language;
+pub mod language;
 pub mod order;
 pub mod outbound;
 pub mod pause;

@@ -32,8 +32,8 @@ pub struct Scenario {
     pub outline_given: bool,
     /// Chapters of a podcast, and how many of a hundred podcasts have so many.
     pub chapters: &'static [(u8, usize)],
-    /// How long a segment sounds; as long as its text needs otherwise.
-    pub segment_seconds: Option<f64>,
+    /// Words of a turn; eight take some four seconds.
+    pub words: usize,
     /// Worker processes, and the segments that each has spoken at a time.
     pub workers: u16,
     pub speech: u16,
@@ -96,7 +96,7 @@ pub const SCENARIOS: [Scenario; 6] = [
         minutes: 10.0,
         chapters: &[(80, 2), (20, 20)],
         // Short, so that nobody waits for the mix.
-        segment_seconds: Some(1.0),
+        words: 3,
         workers: 1,
         speech: 6,
         faster: 10.0,
@@ -113,7 +113,7 @@ const STEADY: Scenario = Scenario {
     articles: None,
     outline_given: true,
     chapters: &[(100, 5)],
-    segment_seconds: None,
+    words: 8,
     workers: 2,
     speech: 32,
     restarts: false,

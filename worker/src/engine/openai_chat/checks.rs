@@ -1,5 +1,7 @@
 //! Whether text can be said aloud, and in which language it is.
 
+use common::language::certain_by_words;
+
 use crate::text::{is_hangul, is_speakable, is_unspaced, primary};
 
 /// Letters by which a language that shares its alphabet can be told at the latest; scripts of one language need fewer.
@@ -152,7 +154,8 @@ pub(super) fn tongue(text: &str, language: &str) -> Tongue {
     let found = alphabetic(text);
     if letters.len() < ENOUGH_LETTERS {
         // Somebody waits to hear the first turn: what is certain to be right need not become longer.
-        return if found.is_some_and(|found| akin(found, &language)) {
+        let certain = found.or_else(|| certain_by_words(text));
+        return if certain.is_some_and(|found| akin(found, &language)) {
             Tongue::Right
         } else {
             Tongue::Unknown
@@ -267,6 +270,9 @@ mod tests {
             "It is said that the tide of this year rises a little higher because both of them pull together.";
         check(turn, "en", Tongue::Right);
         check(turn, "de", Tongue::Unknown);
+        check("The tide comes in and goes out again, and nobody waits.", "en", Tongue::Right);
+        check("Die Flut kommt und geht, und niemand wartet auf das Meer.", "en", Tongue::Unknown);
+        check("Zephyr kinetics, photovoltaic arrays, thermal buffer tanks.", "en", Tongue::Unknown);
         check(&english, "ko", wrong("en"));
         check(&english, "de", wrong("en"));
         check(&german, "de", Tongue::Right);

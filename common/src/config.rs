@@ -93,7 +93,19 @@ impl Config {
         let mut problems = Problems::default();
         self.audio.check(&mut problems);
         self.engines.check(&self.defaults, &mut problems);
-        let (collector, blobs) = (&self.collector, &self.blobs);
+        let (producer, collector, blobs) = (&self.producer, &self.collector, &self.blobs);
+        problems.add_if(
+            producer.page_connections == 0,
+            "producer.page_connections",
+            "is 0",
+            "give at least 1: the dashboard reads over connections of its own",
+        );
+        problems.add_if(
+            !(100..=2_000).contains(&producer.page_timeout_ms),
+            "producer.page_timeout_ms",
+            format!("is {}", producer.page_timeout_ms),
+            "give a number from 100 to 2000: a page is answered within 10 s, however many of its figures are late",
+        );
         problems.add_if(
             collector.partitions == 0 || collector.partitions > 64,
             "collector.partitions",
@@ -249,6 +261,8 @@ mod tests {
         let error = from_env(&[
             ("PODFLEET__AUDIO__SAMPLE_RATE", "8000"),
             ("PODFLEET__COLLECTOR__PARTITIONS", "0"),
+            ("PODFLEET__PRODUCER__PAGE_CONNECTIONS", "0"),
+            ("PODFLEET__PRODUCER__PAGE_TIMEOUT_MS", "5000"),
             ("PODFLEET__ENGINES__MINE__TYPE", "openai"),
             ("PODFLEET__ENGINES__MINE__KINDS", "outline"),
             ("PODFLEET__DEFAULTS__TTS", "nobody"),
@@ -263,6 +277,8 @@ mod tests {
                 "defaults.tts",
                 "engines.mine.url",
                 "engines.mine.model",
+                "producer.page_connections",
+                "producer.page_timeout_ms",
                 "collector.partitions"
             ]
         );

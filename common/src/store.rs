@@ -32,6 +32,7 @@ pub mod tenants;
 pub mod webhooks;
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -58,10 +59,12 @@ const LATER_HISTORY: &str = "later_schema_history";
 
 /// Server-side limits: a frozen process or a slow statement is out of the way of the others within seconds. Plans are made once,
 /// maybe while a table is still empty: without sequential scans they are the right ones for a full table, too.
-const SESSION: &str = "set statement_timeout = '10s'; set lock_timeout = '2s'; \
-     set idle_in_transaction_session_timeout = '5s'; set plan_cache_mode = force_generic_plan; \
+const SESSION: &str = "set idle_in_transaction_session_timeout = '5s'; set plan_cache_mode = force_generic_plan; \
      set enable_seqscan = off; \
      set synchronous_commit = on; set timezone = 'UTC'; set jit = off";
+
+/// What waits for a lock for longer ends.
+const LOCK: Duration = Duration::from_secs(2);
 
 /// A database that answers later than this is as good as gone.
 const PING: Duration = Duration::from_secs(3);
@@ -70,13 +73,49 @@ const PING: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
-    timeout: Duration,
+    /// For all that is done over a connection before it is given back.
+    whole: Duration,
+}
+
+/// How long the users of a pool may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// To get a connection.
+    pub wait: Duration,
+    /// For one statement: the server ends it then.
+    pub statement: Duration,
+    /// For all that is done over a connection before it is given back.
+    pub whole: Duration,
 }
 
 impl Store {
     /// Does not connect yet.
     pub fn new(settings: &Database, role: &str, connections: usize) -> anyhow::Result<Store> {
-        let timeout = Duration::from_millis(settings.timeout_ms);
+        let wait = Duration::from_millis(settings.timeout_ms);
+        // The server's own limit is 10 s a statement; a whole transaction gets a little more than that.
+        let whole = wait.max(Duration::from_secs(12));
+        Store::bounded(
+            settings,
+            role,
+            connections,
+            Bounds { wait, statement: Duration::from_secs(10), whole },
+        )
+    }
+
+    /// For users with less patience than others, or more.
+    pub fn bounded(
+        settings: &Database,
+        role: &str,
+        connections: usize,
+        bounds: Bounds,
+    ) -> anyhow::Result<Store> {
+        let timeout = Duration::from_millis(settings.timeout_ms).min(bounds.wait);
+        let (statement, lock) = (bounds.statement, bounds.statement.min(LOCK));
+        let session = Arc::new(format!(
+            "set statement_timeout = {}; set lock_timeout = {}; {SESSION}",
+            statement.as_millis(),
+            lock.as_millis()
+        ));
         let mut postgres = tokio_postgres::Config::from_str(&settings.url).map_err(|_| {
             anyhow::anyhow!(
                 "database.url is not a PostgreSQL address (postgres://user:password@host:port/database)"
@@ -93,11 +132,12 @@ impl Store {
             .max_size(connections)
             .timeouts(Timeouts { wait: Some(timeout), create: Some(timeout), recycle: Some(timeout) })
             .runtime(Runtime::Tokio1)
-            .post_create(Hook::async_fn(|client, _| {
-                Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
+            .post_create(Hook::async_fn(move |client, _| {
+                let session = session.clone();
+                Box::pin(async move { client.batch_execute(&session).await.map_err(HookError::Backend) })
             }))
             .build()?;
-        Ok(Store { pool, timeout })
+        Ok(Store { pool, whole: bounds.whole })
     }
 
     /// A connection of the pool.
@@ -119,8 +159,7 @@ impl Store {
         work: impl AsyncFnOnce(&mut Object) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let mut client = self.client().await?;
-        // The server's own limit is 10 s a statement; a whole transaction gets a little more than that.
-        let limit = self.timeout.max(Duration::from_secs(12));
+        let limit = self.whole;
         match tokio::time::timeout(limit, work(&mut client)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {

@@ -44,6 +44,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use common::store::Store;
 use deadpool_postgres::Object;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -61,6 +62,7 @@ use crate::accept::Intake;
 use crate::listen::Listeners;
 use problem::Problem;
 
+use dashboard::looks::Looks;
 use dashboard::voices::Samples;
 pub use dashboard::voices::Say;
 pub use door::Access;
@@ -81,6 +83,9 @@ pub(crate) struct App {
     metrics: PrometheusHandle,
     pub(crate) listeners: Listeners,
     samples: Samples,
+    looks: Looks,
+    /// What its handlers read over: the connections of the API, or those of the pages.
+    reads: Store,
 }
 
 impl App {
@@ -92,7 +97,14 @@ impl App {
         metrics: PrometheusHandle,
     ) -> App {
         let memory = Arc::new(Semaphore::new(BODIES_KIB));
-        App { env, intake, memory, metrics, listeners, samples: Samples::new(say) }
+        let reads = env.store.clone();
+        let (samples, looks) = (Samples::new(say), Looks::default());
+        App { env, intake, memory, metrics, listeners, samples, looks, reads }
+    }
+
+    /// For what is only looked at.
+    fn for_pages(&self) -> App {
+        App { reads: self.env.pages.clone(), ..self.clone() }
     }
 
     /// Reads from the database.
@@ -100,7 +112,7 @@ impl App {
         if !self.env.readiness.is_ready() {
             return Err(Problem::unavailable());
         }
-        self.env.store.run(work).await.map_err(Problem::database)
+        self.reads.run(work).await.map_err(Problem::database)
     }
 }
 
@@ -117,7 +129,7 @@ pub(crate) async fn serve(
 fn router(app: App) -> Router {
     let trusts_loopback = app.env.trusts_loopback;
     let guard = move |request, next| guard::refuse_foreign_pages(trusts_loopback, request, next);
-    routes::router(app)
+    routes::router(&app)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(etag::tag))

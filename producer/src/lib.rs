@@ -32,7 +32,7 @@ use common::blobs::Blobs;
 use common::config::Config;
 use common::process::Readiness;
 use common::publisher::Ledger;
-use common::store::{self, Store, keys};
+use common::store::{self, Bounds, Store, keys};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
@@ -110,6 +110,8 @@ pub(crate) struct Env {
     pub(crate) config: Arc<Config>,
     /// For reads and cancels; the acceptor has a connection of its own.
     pub(crate) store: Store,
+    /// For what people look at, in the dashboard: whatever that takes, nobody else waits for it.
+    pub(crate) pages: Store,
     pub(crate) blobs: Blobs,
     pub(crate) link: Link,
     pub(crate) hub: Hub,
@@ -138,6 +140,7 @@ pub async fn run(
     let connections = config.database.max_connections.max(4) - 3;
     let env = Arc::new(Env {
         store: Store::new(&config.database, "producer", connections)?,
+        pages: page_store(&config)?,
         blobs: Blobs::open(&config.blobs)?,
         link: Link::new(ledger.clone()),
         hub: Hub::default(),
@@ -183,6 +186,13 @@ pub async fn run(
     listeners.ended().await;
     answered.cancel();
     ended.and(front).and(join_all(behind).await)
+}
+
+/// A page and each figure of it have so long; the whole page is there before a request has to be answered.
+fn page_store(config: &Config) -> anyhow::Result<Store> {
+    let statement = config.producer.page_timeout();
+    let bounds = Bounds { wait: statement, statement, whole: statement * 7 / 2 };
+    Store::bounded(&config.database, "producer pages", config.producer.page_connections, bounds)
 }
 
 /// Waits for all of them; tells the first error.

@@ -78,7 +78,7 @@ fn settings(health: &health::Health, found: &mut Findings) {
         );
     }
     let free = health.max_connections - health.connections;
-    let means = "a producer takes 8, a collector 2, a worker none";
+    let means = "a producer takes 8 and 3 for its pages, a collector 2, a worker none";
     if free >= 20 {
         found.ok("connections", format!("{free} of {} are free", health.max_connections), means);
     } else {

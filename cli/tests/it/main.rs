@@ -25,6 +25,7 @@ mod listening;
 mod live;
 mod load;
 mod ops;
+mod pages;
 mod providers;
 mod recovery;
 mod replay;
@@ -237,6 +238,10 @@ const TESTS: &[(&str, Test)] = &[
     ("ops::the_doctor_tells_what_is_there_and_what_is_not", |s| {
         Box::pin(ops::the_doctor_tells_what_is_there_and_what_is_not(s))
     }),
+    ("pages::ten_open_pages_ask_no_more_than_one", |s| {
+        Box::pin(pages::ten_open_pages_ask_no_more_than_one(s))
+    }),
+    ("pages::slow_pages_keep_nobody_waiting", |s| Box::pin(pages::slow_pages_keep_nobody_waiting(s))),
     ("api::lists_are_paged_and_filtered", |s| Box::pin(api::lists_are_paged_and_filtered(s))),
     ("api::answers_are_tagged_and_compressed", |s| Box::pin(api::answers_are_tagged_and_compressed(s))),
     ("api::the_fleet_shows_what_it_is_at", |s| Box::pin(api::the_fleet_shows_what_it_is_at(s))),

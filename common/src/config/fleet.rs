@@ -84,6 +84,12 @@ pub struct Producer {
     /// `PODFLEET__PRODUCER__PUBLIC_URL`: what clients reach the API by, for addresses in feeds, as in `https://podcasts.example.org`.
     /// Default none: http and the host that a request names.
     pub public_url: Option<String>,
+    /// `PODFLEET__PRODUCER__PAGE_CONNECTIONS`: to the database, for the pages of the dashboard alone, besides `DATABASE__MAX_CONNECTIONS`; at
+    /// least 1. Default 3.
+    pub page_connections: usize,
+    /// `PODFLEET__PRODUCER__PAGE_TIMEOUT_MS`: for one statement of a page, and for a page to get a connection; 100 to 2000. What takes
+    /// longer is left out of the page, which says so. Default 2000.
+    pub page_timeout_ms: u64,
     /// `PODFLEET__PRODUCER__ORDER`: whose work goes first: `work` (fair between tenants, short podcasts before long ones within
     /// bounds) or `arrival` (first come, first served). Work that finishes a podcast comes before work that begins another in
     /// both. Default `work`.
@@ -190,7 +196,15 @@ impl Default for Producer {
             max_listeners: 16,
             public_url: None,
             order: Order::Work,
+            page_connections: 3,
+            page_timeout_ms: 2_000,
         }
+    }
+}
+
+impl Producer {
+    pub fn page_timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.page_timeout_ms)
     }
 }
 

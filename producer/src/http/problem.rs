@@ -49,6 +49,10 @@ impl Problem {
                 tracing::error!(error = format!("{error:#}"), "the disk of the database is full");
                 Problem::disk_full("database")
             }
+            Some(code) if [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(code) => {
+                tracing::warn!(error = format!("{error:#}"), "the database was too slow");
+                Problem::too_slow()
+            }
             Some(code) if ["22", "23", "42", "XX"].iter().any(|class| code.code().starts_with(class)) => {
                 Problem::unexpected(&error)
             }
@@ -69,6 +73,11 @@ impl Problem {
 
     pub(crate) fn unavailable() -> Problem {
         let detail = "The database cannot be reached now. Nothing is lost; try again in a moment";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(2)
+    }
+
+    fn too_slow() -> Problem {
+        let detail = "The database did not answer in time. Nothing is lost; try again in a moment";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(2)
     }
 

@@ -152,8 +152,10 @@ const fn form(path: &'static str, access: Access, handler: fn() -> MethodRouter<
     Route { method: Method::POST, path, access, page: true, handler }
 }
 
-pub(super) fn router(app: App) -> Router {
-    let routes = ROUTES.iter().fold(Router::new(), |router, route| {
+/// A page that only shows reads over the pages' own connections; what a form does is done as by the API.
+pub(super) fn router(app: &App) -> Router {
+    let pages = app.for_pages();
+    ROUTES.iter().fold(Router::new(), |router, route| {
         let (env, access, page) = (app.env.clone(), route.access, route.page);
         let door = middleware::from_fn(move |request: Request, next: Next| {
             door::admit(env.clone(), access, page, request, next)
@@ -170,9 +172,9 @@ pub(super) fn router(app: App) -> Router {
         if page {
             handler = handler.route_layer(middleware::from_fn(frame::frame));
         }
-        router.route(route.path, handler)
-    });
-    routes.with_state(app)
+        let only_shows = page && route.method == Method::GET;
+        router.route(route.path, handler.with_state(if only_shows { pages.clone() } else { app.clone() }))
+    })
 }
 
 #[cfg(test)]

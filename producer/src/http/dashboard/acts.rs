@@ -18,7 +18,7 @@ use super::super::extract::{PauseId, PodcastId};
 use super::super::problem::Problem;
 use super::super::{acts as api, erase as erasing, pauses};
 use super::frame::Visit;
-use super::layout::{Here, Page, time, token};
+use super::layout::{Here, Page, missing, time, token};
 use super::words::Language;
 use crate::Caller;
 
@@ -210,14 +210,17 @@ pub(super) fn choices(visit: &Visit, caller: &Caller, podcast: &Summary) -> Mark
 }
 
 /// What is paused, and the form that pauses more.
-pub(super) fn paused(visit: &Visit, caller: &Caller, config: &Config, pauses: &[Pause]) -> Markup {
+/// `None`: which pauses there are could not be read.
+pub(super) fn paused(visit: &Visit, caller: &Caller, config: &Config, pauses: Option<&[Pause]>) -> Markup {
     let language = visit.language;
     let may = caller.role >= Role::Support;
+    let in_force = pauses.into_iter().flatten().filter(|pause| pause.resumed_at.is_none());
     html! {
         section #pauses {
             h2 { (language.t("Pauses")) }
-            @if pauses.iter().all(|pause| pause.resumed_at.is_some()) { p.hint { (language.t("Nothing is paused.")) } }
-            @for pause in pauses.iter().filter(|pause| pause.resumed_at.is_none()) {
+            @if pauses.is_none() { (missing(language)) }
+            @else if in_force.clone().next().is_none() { p.hint { (language.t("Nothing is paused.")) } }
+            @for pause in in_force {
                 div.notice.warn {
                     p { b { (scope(language, pause)) } ": " (pause.reason) " · " (pause.by) ", " (time(pause.since)) }
                     @if may {

@@ -7,6 +7,7 @@ use common::class::Class;
 use common::store::dead_letters::Source;
 use common::store::dead_letters::reading::{self, Filter, Group, Letter};
 use common::work::Kind;
+use deadpool_postgres::Object;
 use maud::{Markup, html};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -18,7 +19,8 @@ use super::super::extract::Params;
 use super::super::problem::Problem;
 use super::super::replays::{self, DryRun};
 use super::frame::{Visit, encoded};
-use super::layout::{Here, Page, money, time, token};
+use super::layout::{Here, Page, missing, money, time, token};
+use super::parts::Parts;
 use super::words::Language;
 use crate::Caller;
 
@@ -33,16 +35,21 @@ pub(in crate::http) async fn list(
 ) -> Result<Response, Problem> {
     let wanted = wanted.without_blanks();
     let (filter, limit, before) = (wanted.filter()?, wanted.limit()?, wanted.before()?);
-    let tenant = &caller.tenant;
+    let (tenant, statement) = (&caller.tenant, app.env.config.producer.page_timeout());
     let (groups, mut letters) = app
         .read(async |client| {
+            // One more than asked for tells whether there is another page.
+            let letters = reading::letters(client, tenant, &filter, before, limit + 1).await?;
             // The causes stand above the first page alone.
             let groups = match before {
-                None => reading::groups(client, tenant, &filter, GROUPS).await?,
-                Some(_) => Vec::new(),
+                None => {
+                    let read =
+                        async |client: &mut Object| reading::groups(client, tenant, &filter, GROUPS).await;
+                    Parts::new(client, statement).read("causes", read).await?
+                }
+                Some(_) => Some(Vec::new()),
             };
-            // One more than asked for tells whether there is another page.
-            Ok((groups, reading::letters(client, tenant, &filter, before, limit + 1).await?))
+            Ok((groups, letters))
         })
         .await?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -51,7 +58,8 @@ pub(in crate::http) async fn list(
     let next = letters.last().filter(|_| more).map(|last| address(&filter, Some(last.id)));
     let language = visit.language;
     let may_settle = caller.role >= Role::Support;
-    let open = groups.iter().map(|group| group.open).sum::<i64>();
+    // Unless they could be counted, there may be some.
+    let any_open = groups.as_ref().is_none_or(|groups| groups.iter().any(|group| group.open > 0));
     let body = html! {
         div.head {
             h1 { (language.t("Dead letters")) }
@@ -67,12 +75,15 @@ pub(in crate::http) async fn list(
         } @else {
             @if before.is_none() {
                 h2 { (language.t("By cause")) }
-                (causes(language, &filter, &groups))
+                @match &groups {
+                    Some(groups) => (causes(language, &filter, groups)),
+                    None => (missing(language)),
+                }
             }
             h2 { (language.t("Letters")) }
             (table(language, &letters))
             @if let Some(next) = next { p.pages { a href=(next) rel="next" { (language.t("Older letters")) } } }
-            @if may_settle && open > 0 && before.is_none() { (replay_all(&visit, &filter, "", None)) }
+            @if may_settle && any_open && before.is_none() { (replay_all(&visit, &filter, "", None)) }
         }
     };
     Ok(Page::new(visit, language.t("Dead letters"), Here::DeadLetters, body).into_response())

@@ -129,6 +129,11 @@ pub(super) fn token(visit: &Visit) -> Markup {
     html! { input type="hidden" name="csrf" value=(visit.csrf); }
 }
 
+/// In the place of a figure that the database did not tell in time.
+pub(super) fn missing(language: Language) -> Markup {
+    html! { p.notice.warn { (language.t("This could not be read in time. The rest of the page is as it is; look again in a moment.")) } }
+}
+
 /// A time, in UTC; the script shows it in local time to whoever wants that.
 pub(super) fn time(at: Timestamp) -> Markup {
     let exact = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

@@ -89,6 +89,8 @@ pub(in crate::http) async fn estimate(
     visit: Visit,
     Form(wanted): Form<Wanted>,
 ) -> Result<Response, Problem> {
+    // It only looks, though it is a form.
+    let app = app.for_pages();
     let pace = app.read(async |client| showing::pace(client, &caller.tenant).await).await?;
     let estimate = Estimate::of(&app.env.config, &wanted, pace);
     let part = told_estimate(visit.language, &estimate);

@@ -1,5 +1,7 @@
 //! How things are right now: lanes, podcasts, what the last hour brought, and what each worker is doing.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +13,7 @@ use common::work::Kind;
 use futures_util::stream;
 use jiff::Timestamp;
 use maud::{Markup, html};
-use std::time::Duration;
+use uuid::Uuid;
 
 use super::super::App;
 use super::super::problem::Problem;
@@ -19,38 +21,55 @@ use super::super::watch::closed;
 use super::acts;
 use super::figures::columns;
 use super::frame::Visit;
-use super::layout::{Here, Page, money, time, took};
+use super::layout::{Here, Page, missing, money, time, took};
 use super::live::as_events;
+use super::looks::{FleetNow, TenantNow};
+use super::parts::Parts;
 use super::words::Language;
 use crate::Caller;
 
 /// Minutes that are drawn.
 const MINUTES: i32 = 60;
-/// How often an open page is renewed.
-const RENEWED: Duration = Duration::from_secs(2);
 
 /// All that the page tells.
 struct Overview {
-    at: Timestamp,
-    lanes: Vec<LaneNow>,
-    podcasts: Vec<(String, i64)>,
-    minutes: Vec<Minute>,
-    workers: Vec<WorkerNow>,
-    held: Vec<Held>,
+    fleet: Arc<FleetNow>,
+    own: Arc<TenantNow>,
 }
 
+/// One answer for all pages that are open here, whoever looks.
 async fn overview(app: &App, caller: &Caller) -> Result<Overview, Problem> {
+    let fleet = app.looks.fleet(async || fleet_now(app).await.ok()).await.ok_or_else(Problem::unavailable)?;
+    let workers = fleet.workers.iter().flatten();
+    let tasks: Vec<_> = workers.flat_map(|worker| worker.pulse.holding.iter().copied()).collect();
     let tenant = caller.tenant.as_str();
+    let own = app.looks.tenant(tenant, async || tenant_now(app, tenant, &tasks).await.ok()).await;
+    Ok(Overview { fleet, own: own.ok_or_else(Problem::unavailable)? })
+}
+
+async fn fleet_now(app: &App) -> Result<FleetNow, Problem> {
+    let statement = app.env.config.producer.page_timeout();
     app.read(async |client| {
-        let workers = overview::workers(client).await?;
-        let tasks: Vec<_> = workers.iter().flat_map(|worker| worker.pulse.holding.iter().copied()).collect();
-        Ok(Overview {
+        let mut parts = Parts::new(client, statement);
+        Ok(FleetNow {
+            workers: parts.read("workers", async |client| overview::workers(client).await).await?,
+            lanes: parts.read("lanes", async |client| overview::lanes(client).await).await?,
+        })
+    })
+    .await
+}
+
+async fn tenant_now(app: &App, tenant: &str, tasks: &[Uuid]) -> Result<TenantNow, Problem> {
+    let statement = app.env.config.producer.page_timeout();
+    app.read(async |client| {
+        let mut parts = Parts::new(client, statement);
+        Ok(TenantNow {
             at: Timestamp::now(),
-            lanes: overview::lanes(client).await?,
-            podcasts: overview::podcasts(client, tenant).await?,
-            minutes: minutes::last(client, tenant, MINUTES).await?,
-            held: overview::held(client, tenant, &tasks).await?,
-            workers,
+            podcasts: parts.read("podcasts", async |client| overview::podcasts(client, tenant).await).await?,
+            minutes: parts
+                .read("minutes", async |client| minutes::last(client, tenant, MINUTES).await)
+                .await?,
+            held: parts.read("held", async |client| overview::held(client, tenant, tasks).await).await?,
         })
     })
     .await
@@ -63,7 +82,7 @@ pub(in crate::http) async fn show(
 ) -> Result<Response, Problem> {
     let overview = overview(&app, &caller).await?;
     let of = caller.key.is_some().then_some(caller.tenant.as_str());
-    let pauses = app.read(async |client| pauses::list(client, of).await).await?;
+    let pauses = app.read(async |client| pauses::list(client, of).await).await.ok();
     let language = visit.language;
     let body = html! {
         div.head {
@@ -76,7 +95,7 @@ pub(in crate::http) async fn show(
             p.notice.warn data-lost role="status" hidden { (language.t("The connection is lost. This page goes on by itself when it is back.")) }
             (parts(language, &overview, caller.role))
         }
-        (acts::paused(&visit, &caller, &app.env.config, &pauses))
+        (acts::paused(&visit, &caller, &app.env.config, pauses.as_deref()))
     };
     Ok(Page::new(visit, language.t("Now"), Here::Now, body).into_response())
 }
@@ -90,7 +109,7 @@ pub(in crate::http) async fn live(
     let events = stream::unfold((app, caller, visit, true), |(app, caller, visit, first)| async move {
         if !first {
             tokio::select! {
-                () = tokio::time::sleep(RENEWED) => {}
+                () = app.looks.next_turn() => {}
                 () = closed(&app, &caller) => return None,
                 () = app.listeners.leaving() => return None,
             }
@@ -115,46 +134,52 @@ fn parts(language: Language, overview: &Overview, role: Role) -> Markup {
 }
 
 fn figures(language: Language, overview: &Overview) -> Markup {
+    let own = &overview.own;
+    html! {
+        dl.figures {
+            @if let Some(podcasts) = &own.podcasts {
+                @for state in ["running", "completed", "failed", "cancelled"] {
+                    @let count = podcasts.iter().find(|(known, _)| known == state).map_or(0, |(_, count)| *count);
+                    div.figure {
+                        dt { (language.state(state)) }
+                        dd { a href=(format!("/podcasts?state={state}")) { (bounded(count)) } }
+                    }
+                }
+            }
+            @if let Some(minutes) = &own.minutes { (figures_of(language, own.at, minutes)) }
+        }
+        @if own.podcasts.is_none() || own.minutes.is_none() { (missing(language)) }
+        p.hint { (language.t("Podcasts: those that are being made, and those that ended in the last day. Figures: your own, of the last hour.")) }
+    }
+}
+
+fn figures_of(language: Language, now: Timestamp, minutes: &[Minute]) -> Markup {
     let sum = |kind: Option<Kind>| {
         let mut sum = Counts::default();
-        for minute in
-            overview.minutes.iter().filter(|minute| kind.is_none_or(|kind| minute.kind == kind.as_str()))
-        {
+        for minute in minutes.iter().filter(|minute| kind.is_none_or(|kind| minute.kind == kind.as_str())) {
             sum.add(&minute.counts);
         }
         sum
     };
     let (all, speech) = (sum(None), sum(Some(Kind::Tts)));
-    let count = |state: &str| {
-        overview.podcasts.iter().find(|(known, _)| known == state).map_or(0, |(_, count)| *count)
-    };
     let share = |part: i64, of: i64| if of == 0 { "–".into() } else { format!("{} %", part * 100 / of) };
     let quantile =
         |share: f64| speech.quantile_ms(share).map_or("–".into(), |ms| format!("< {}", took(ms)));
     let figure = |name: &str, value: String| html! { div.figure { dt { (name) } dd { (value) } } };
     html! {
-        dl.figures {
-            @for state in ["running", "completed", "failed", "cancelled"] {
-                div.figure {
-                    dt { (language.state(state)) }
-                    dd { a href=(format!("/podcasts?state={state}")) { (bounded(count(state))) } }
-                }
-            }
-            (figure(language.t("Segments a second, last minute"), format!("{:.1}", last_minute(overview))))
-            (figure(language.t("Half of speech took"), quantile(0.5)))
-            (figure(language.t("95 of 100 took"), quantile(0.95)))
-            (figure(language.t("Attempts failed"), share(all.failed, all.done + all.failed)))
-            (figure(language.t("Found, not made again"), share(all.cached, all.done)))
-            (figure(language.t("Cost"), money(all.cost_micros)))
-        }
-        p.hint { (language.t("Podcasts: those that are being made, and those that ended in the last day. Figures: your own, of the last hour.")) }
+        (figure(language.t("Segments a second, last minute"), format!("{:.1}", last_minute(now, minutes))))
+        (figure(language.t("Half of speech took"), quantile(0.5)))
+        (figure(language.t("95 of 100 took"), quantile(0.95)))
+        (figure(language.t("Attempts failed"), share(all.failed, all.done + all.failed)))
+        (figure(language.t("Found, not made again"), share(all.cached, all.done)))
+        (figure(language.t("Cost"), money(all.cost_micros)))
     }
 }
 
 /// Of the last whole minute.
-fn last_minute(overview: &Overview) -> f64 {
-    let begun = |minute: &Minute| overview.at.as_second() - minute.at.as_second();
-    let speech = overview.minutes.iter().filter(|minute| minute.kind == "tts");
+fn last_minute(now: Timestamp, minutes: &[Minute]) -> f64 {
+    let begun = |minute: &Minute| now.as_second() - minute.at.as_second();
+    let speech = minutes.iter().filter(|minute| minute.kind == "tts");
     let whole = speech.filter(|minute| (60..120).contains(&begun(minute)));
     whole.map(|minute| minute.counts.done).sum::<i64>() as f64 / 60.0
 }
@@ -165,12 +190,22 @@ fn bounded(count: i64) -> String {
 
 /// The last hour as columns, with the table beside them.
 fn hour(language: Language, overview: &Overview) -> Markup {
-    let now = overview.at.as_second() / 60;
+    html! {
+        h2 { (language.t("Work of the last hour, by the minute")) }
+        @match &overview.own.minutes {
+            Some(minutes) => (by_the_minute(language, overview.own.at, minutes)),
+            None => (missing(language)),
+        }
+    }
+}
+
+fn by_the_minute(language: Language, now: Timestamp, minutes: &[Minute]) -> Markup {
+    let now = now.as_second() / 60;
     let each: Vec<(i64, Counts)> = (0..i64::from(MINUTES))
         .map(|ago| now - i64::from(MINUTES) + 1 + ago)
         .map(|minute| {
             let mut sum = Counts::default();
-            for part in overview.minutes.iter().filter(|part| part.at.as_second() / 60 == minute) {
+            for part in minutes.iter().filter(|part| part.at.as_second() / 60 == minute) {
                 sum.add(&part.counts);
             }
             (minute, sum)
@@ -180,7 +215,6 @@ fn hour(language: Language, overview: &Overview) -> Markup {
         each.iter().map(|(_, counts)| [counts.done - counts.cached, counts.cached, counts.failed]).collect();
     let names = [language.t("Made"), language.t("Found, not made again"), language.t("Failed")];
     html! {
-        h2 { (language.t("Work of the last hour, by the minute")) }
         figure {
             (columns(&bars, ["good", "cached", "bad"], language.t("Answered attempts of each minute; the table below tells the same")))
             figcaption {
@@ -213,11 +247,11 @@ fn hour(language: Language, overview: &Overview) -> Markup {
 
 fn lanes(language: Language, overview: &Overview) -> Markup {
     let busy = |lane: &&LaneNow| lane.lane != "alone" || lane.waiting + lane.under_way > 0;
-    let age =
-        |since: Timestamp| i64::try_from(overview.at.duration_since(since).as_millis()).unwrap_or(i64::MAX);
+    let now = overview.own.at;
+    let age = |since: Timestamp| i64::try_from(now.duration_since(since).as_millis()).unwrap_or(i64::MAX);
     html! {
         h2 { (language.t("Lanes of the whole fleet")) }
-        table.wide {
+        @if let Some(lanes) = &overview.fleet.lanes { table.wide {
             thead { tr {
                 th scope="col" { (language.t("Work")) }
                 th scope="col" { (language.t("Lane")) }
@@ -225,23 +259,26 @@ fn lanes(language: Language, overview: &Overview) -> Markup {
                 th scope="col" { (language.t("Under way")) }
                 th scope="col" { (language.t("The first in line has waited")) }
             } }
-            tbody { @for lane in overview.lanes.iter().filter(busy) { tr {
+            tbody { @for lane in lanes.iter().filter(busy) { tr {
                 th scope="row" data-label=(language.t("Work")) { (language.stage(&lane.kind)) }
                 td data-label=(language.t("Lane")) { @if lane.lane == "alone" { (language.t("Alone")) } @else { (language.priority(&lane.lane)) } }
                 td.number data-label=(language.t("Waiting")) { (bounded(lane.waiting)) }
                 td.number data-label=(language.t("Under way")) { (bounded(lane.under_way)) }
                 td.number data-label=(language.t("The first in line has waited")) { @if let Some(since) = lane.since { (took(age(since))) } @else { "–" } }
             } } }
-        }
+        } } @else { (missing(language)) }
     }
 }
 
 fn workers(language: Language, overview: &Overview) -> Markup {
     html! {
         h2 { (language.t("Workers")) }
-        @if overview.workers.is_empty() {
+        @match overview.fleet.workers.as_deref() {
+            None => (missing(language)),
+            Some([]) => {
             div.notice.warn { p { (language.t("No worker has told of itself in the last two minutes. Start one: podfleet worker")) } }
-        } @else {
+            }
+            Some(workers) => {
             p.hint { (language.t("As each told of itself, at most half a minute ago.")) }
             table.wide {
                 thead { tr {
@@ -251,7 +288,8 @@ fn workers(language: Language, overview: &Overview) -> Markup {
                     th scope="col" { (language.t("Engines")) }
                     th scope="col" { (language.t("Last seen")) }
                 } }
-                tbody { @for worker in &overview.workers { (worker_row(language, overview, worker)) } }
+                tbody { @for worker in workers { (worker_row(language, overview, worker)) } }
+            }
             }
         }
     }
@@ -259,7 +297,8 @@ fn workers(language: Language, overview: &Overview) -> Markup {
 
 fn worker_row(language: Language, overview: &Overview, worker: &WorkerNow) -> Markup {
     let pulse = &worker.pulse;
-    let own: Vec<&Held> = overview.held.iter().filter(|held| pulse.holding.contains(&held.task)).collect();
+    let held = overview.own.held.iter().flatten();
+    let own: Vec<&Held> = held.filter(|held| pulse.holding.contains(&held.task)).collect();
     let others = pulse.holding.len() - own.len();
     html! {
         tr {

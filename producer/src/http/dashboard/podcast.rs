@@ -19,7 +19,8 @@ use super::acts;
 use super::episode::{self, Texts};
 use super::figures::bar;
 use super::frame::Visit;
-use super::layout::{Here, Page, money, time, token, took};
+use super::layout::{Here, Page, missing, money, time, token, took};
+use super::parts::Parts;
 use super::podcasts::state;
 use super::waterfall::waterfall;
 use super::words::Language;
@@ -36,29 +37,38 @@ pub(in crate::http) struct Look {
     attempts: Option<String>,
 }
 
-/// All that a page tells of a podcast.
+/// All that a page tells of a podcast; what is beside it, unless the database did not tell it in time.
 pub(super) struct Story {
     pub(super) podcast: Summary,
-    chapters: Vec<Chapter>,
-    attempts: Vec<Attempt>,
-    tolls: Vec<Toll>,
-    troubles: Vec<Trouble>,
-    letters: Vec<Uuid>,
+    chapters: Option<Vec<Chapter>>,
+    attempts: Option<Vec<Attempt>>,
+    tolls: Option<Vec<Toll>>,
+    troubles: Option<Vec<Trouble>>,
+    letters: Option<Vec<Uuid>>,
     all: bool,
 }
 
 pub(super) async fn story(app: &App, caller: &Caller, id: Uuid, all: bool) -> Result<Story, Problem> {
     let tenant = &caller.tenant;
-    let limit = if all { MANY } else { FEW };
+    let (limit, statement) = (if all { MANY } else { FEW }, app.env.config.producer.page_timeout());
     let found = app
         .read(async |client| {
             let Some(podcast) = reading::podcast(client, tenant, id).await? else { return Ok(None) };
+            let (mut parts, generation) = (Parts::new(client, statement), podcast.generation);
             Ok(Some(Story {
-                chapters: showing::chapters(client, tenant, id, podcast.generation).await?,
-                attempts: showing::attempts(client, tenant, id, limit).await?,
-                tolls: showing::tolls(client, tenant, id).await?,
-                troubles: reading::troubles(client, tenant, id).await?,
-                letters: letters::open_of_podcast(client, tenant, id).await?,
+                chapters: parts
+                    .read("chapters", async |client| showing::chapters(client, tenant, id, generation).await)
+                    .await?,
+                troubles: parts
+                    .read("troubles", async |client| reading::troubles(client, tenant, id).await)
+                    .await?,
+                letters: parts
+                    .read("letters", async |client| letters::open_of_podcast(client, tenant, id).await)
+                    .await?,
+                tolls: parts.read("tolls", async |client| showing::tolls(client, tenant, id).await).await?,
+                attempts: parts
+                    .read("attempts", async |client| showing::attempts(client, tenant, id, limit).await)
+                    .await?,
                 podcast,
                 all,
             }))
@@ -75,7 +85,7 @@ pub(in crate::http) async fn show(
     Params(look): Params<Look>,
 ) -> Result<Response, Problem> {
     let story = story(&app, &caller, id, look.attempts.as_deref() == Some("all")).await?;
-    let asked = app.read(async |client| showing::asked(client, &caller.tenant, id).await).await?;
+    let asked = app.read(async |client| showing::asked(client, &caller.tenant, id).await).await;
     let texts = texts(&app, &story.podcast).await;
     let language = visit.language;
     let title = title(language, &story.podcast).to_owned();
@@ -90,7 +100,11 @@ pub(in crate::http) async fn show(
             (work(language, &story))
         }
         (acts::choices(&visit, &caller, &story.podcast))
-        @if let Some(asked) = &asked { (facts(language, &story.podcast, asked)) }
+        @match &asked {
+            Ok(Some(asked)) => (facts(language, &story.podcast, asked)),
+            Ok(None) => {}
+            Err(_) => (missing(language)),
+        }
     };
     Ok(Page::new(visit, title, Here::Podcasts, body).into_response())
 }
@@ -157,17 +171,19 @@ fn status(visit: &Visit, caller: &Caller, story: &Story) -> Markup {
                 div.notice.bad {
                     p { b { (language.f("It failed at the stage {0}: {1}.", &[language.stage(&failure.stage), language.class(failure.class.as_str())])) } }
                     p { (failure.error.message) }
-                    @if let Some(letter) = story.letters.first() {
+                    @if let Some(letter) = story.letters.iter().flatten().next() {
                         p { a href=(format!("/dead-letters/{letter}")) { (language.t("See what can be done")) } }
                     }
                 }
             }
-            @if !story.troubles.is_empty() && podcast.state == "running" {
-                div.notice.warn {
+            @match story.troubles.as_deref().filter(|_| podcast.state == "running") {
+                Some([]) | None => {}
+                Some(troubles) => div.notice.warn {
                     p { (language.t("Some of its work failed, and is tried again:")) }
-                    ul { @for trouble in &story.troubles { (trouble_line(language, trouble)) } }
+                    ul { @for trouble in troubles { (trouble_line(language, trouble)) } }
                 }
             }
+            @if story.troubles.is_none() || story.letters.is_none() { (missing(language)) }
         }
     }
 }
@@ -188,10 +204,14 @@ fn chapters(language: Language, story: &Story) -> Markup {
     let running = story.podcast.state == "running";
     html! {
         section #chapters {
-            @if running && !story.chapters.is_empty() {
+            @if running && story.chapters.is_none() {
+                h2 { (language.t("Chapters")) }
+                (missing(language))
+            }
+            @if let Some(chapters) = story.chapters.as_ref().filter(|chapters| running && !chapters.is_empty()) {
                 h2 { (language.t("Chapters")) }
                 ol.progress {
-                    @for chapter in &story.chapters {
+                    @for chapter in chapters {
                         li {
                             span.title { (chapter.title) } " "
                             span.stage { (chapter_state(language, chapter)) }
@@ -219,31 +239,31 @@ fn chapter_state(language: Language, chapter: &Chapter) -> &'static str {
 fn work(language: Language, story: &Story) -> Markup {
     let podcast = &story.podcast;
     let end = podcast.finished_at.unwrap_or_else(Timestamp::now);
-    let shown = i64::try_from(story.attempts.len()).unwrap_or(i64::MAX);
-    let attempts: i64 = story.tolls.iter().map(|toll| toll.attempts).sum();
+    let count = story.tolls.as_ref().map(|tolls| tolls.iter().map(|toll| toll.attempts).sum::<i64>());
     html! {
         section #work {
-            @if !story.tolls.is_empty() {
-                h2 { (language.t("What it took")) }
-                (totals(language, story))
+            @if count != Some(0) { h2 { (language.t("What it took")) } }
+            @if let Some(tolls) = story.tolls.as_ref().filter(|tolls| !tolls.is_empty()) { (totals(language, podcast, tolls)) }
+            @if story.tolls.is_none() || story.attempts.is_none() { (missing(language)) }
+            @if let (Some(attempts), Some(count)) = (&story.attempts, count) && count > 0 {
                 details open[story.all] {
-                    summary { (language.f("Every attempt ({0})", &[&attempts.to_string()])) }
-                    @if shown < attempts {
-                        p { (language.f("The newest {0} are shown.", &[&shown.to_string()])) " "
+                    summary { (language.f("Every attempt ({0})", &[&count.to_string()])) }
+                    @if (attempts.len() as i64) < count {
+                        p { (language.f("The newest {0} are shown.", &[&attempts.len().to_string()])) " "
                             a href=(format!("/podcasts/{}?attempts=all", podcast.id)) { (language.t("Show all")) } }
                     }
-                    (waterfall(language, &story.attempts, podcast.created_at, end))
+                    (waterfall(language, attempts, podcast.created_at, end))
                 }
             }
         }
     }
 }
 
-fn totals(language: Language, story: &Story) -> Markup {
-    let cost: i64 = story.tolls.iter().map(|toll| toll.cost_micros).sum();
+fn totals(language: Language, podcast: &Summary, tolls: &[Toll]) -> Markup {
+    let cost: i64 = tolls.iter().map(|toll| toll.cost_micros).sum();
     let kinds = ["outline", "script", "tts", "mix", "join"];
-    let in_order = kinds.iter().filter_map(|kind| story.tolls.iter().find(|toll| toll.kind == *kind));
-    let saved = story.podcast.saved;
+    let in_order = kinds.iter().filter_map(|kind| tolls.iter().find(|toll| toll.kind == *kind));
+    let saved = podcast.saved;
     html! {
         table.wide {
             thead { tr {

@@ -261,6 +261,9 @@ pub(super) fn of(english: &str) -> Option<&'static str> {
         }
         "There are no podcasts yet." => "아직 팟캐스트가 없습니다.",
         "This cause" => "이 원인",
+        "This could not be read in time. The rest of the page is as it is; look again in a moment." => {
+            "제때 읽지 못했습니다. 페이지의 나머지는 정상이니 잠시 후 다시 확인하세요."
+        }
         "This input cannot succeed" => "이 입력으로는 성공할 수 없음",
         "This input cannot succeed as it is. Edit and replay, or discard and ask for the podcast anew." => {
             "이 입력으로는 성공할 수 없습니다. 고쳐서 재실행하거나, 폐기하고 팟캐스트를 새로 요청하세요."

@@ -135,22 +135,38 @@ pub(super) struct Wanted {
     #[schemars(extend("enum" = ["running", "completed", "failed", "cancelled"]))]
     pub(super) state: Option<String>,
     #[schemars(with = "Option<Priority>")]
-    priority: Option<String>,
+    pub(super) priority: Option<String>,
     /// BCP 47, as the podcast shows it.
     #[schemars(regex(pattern = r"^[A-Za-z0-9-]{2,35}$"))]
-    language: Option<String>,
+    pub(super) language: Option<String>,
     /// Asked for at this time or later.
     #[schemars(with = "Option<jiff::Timestamp>")]
-    since: Option<String>,
+    pub(super) since: Option<String>,
     /// Asked for before this time.
     #[schemars(with = "Option<jiff::Timestamp>")]
-    until: Option<String>,
+    pub(super) until: Option<String>,
     /// Entries of a page. Default 20.
     #[schemars(range(min = 1, max = 100))]
     pub(super) limit: Option<i64>,
     /// The `next` of the page before.
     #[schemars(regex(pattern = r"^v1\.[0-9a-f]{32}$"))]
     pub(super) cursor: Option<String>,
+}
+
+impl Wanted {
+    /// A form of a page sends what nobody chose as an empty text.
+    pub(super) fn without_blanks(self) -> Wanted {
+        let chosen = |text: Option<String>| text.filter(|text| !text.is_empty());
+        Wanted {
+            state: chosen(self.state),
+            priority: chosen(self.priority),
+            language: chosen(self.language),
+            since: chosen(self.since),
+            until: chosen(self.until),
+            limit: self.limit,
+            cursor: chosen(self.cursor),
+        }
+    }
 }
 
 /// A page of podcasts, newest first.

@@ -386,7 +386,7 @@ fn hear(language: Language, tts: Option<&Engine>, chosen: &str) -> Markup {
 }
 
 /// Languages that people know by their own names; any other stands as its code.
-fn in_itself(code: &str) -> &str {
+pub(super) fn in_itself(code: &str) -> &str {
     let names = [
         ("en", "English"),
         ("ko", "한국어"),

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use common::access;
 use common::request::Fault;
-use maud::html;
+use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::super::problem::Problem;
@@ -227,12 +227,45 @@ fn is_problem(response: &Response) -> bool {
 /// A problem as the API words it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Told {
-    pub(super) status: u16,
-    #[serde(default)]
-    pub(super) detail: String,
+    #[serde(rename = "type")]
+    kind: String,
+    status: u16,
+    detail: String,
     #[serde(default)]
     pub(super) errors: Vec<Fault>,
 }
+
+impl Told {
+    /// What is wrong with a form, found before the API was asked.
+    pub(super) fn of_form(errors: Vec<Fault>) -> Told {
+        let detail = errors.first().map(Fault::to_string).unwrap_or_default();
+        Told { kind: format!("{PROBLEM}invalid-request"), status: 422, detail, errors }
+    }
+
+    /// What cannot be done to a podcast as it is.
+    pub(super) fn of_state(kind: &str, detail: String) -> Told {
+        Told { kind: format!("{PROBLEM}{kind}"), status: 409, detail, errors: Vec::new() }
+    }
+
+    /// In the language of the page as far as that is known there; the API's own words, which are English, tell the rest.
+    pub(super) fn notice(&self, language: Language) -> Markup {
+        let own = language.problem(self.kind.strip_prefix(PROBLEM).unwrap_or_default());
+        let words = own.map(|_| Language::English.code());
+        html! {
+            div.notice.bad role="alert" {
+                @if let Some(own) = own { p { (own) } }
+                @if self.errors.len() > 1 {
+                    ul lang=[words] { @for fault in &self.errors { li { (fault.to_string()) } } }
+                } @else {
+                    p lang=[words] { (self.detail) }
+                }
+            }
+        }
+    }
+}
+
+/// What the type of every problem begins with.
+const PROBLEM: &str = "urn:podfleet:problem:";
 
 pub(super) async fn told(response: Response) -> Option<Told> {
     let bytes = to_bytes(response.into_body(), MAX_PROBLEM).await.ok()?;
@@ -248,9 +281,7 @@ async fn as_page(response: Response, visit: Visit) -> Response {
     kept.remove(header::CONTENT_LENGTH);
     let Some(told) = told(Response::from_parts(parts, body)).await else { return status.into_response() };
     let language = visit.language;
-    let notice = html! {
-        div.notice.bad role="alert" { p { (told.detail) } }
-    };
+    let notice = told.notice(language);
     if visit.partial {
         return (status, kept, axum::response::Html(notice.into_string())).into_response();
     }

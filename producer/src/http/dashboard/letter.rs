@@ -17,7 +17,7 @@ use super::super::dead_letters::{Shown, open};
 use super::super::extract::LetterId;
 use super::super::problem::Problem;
 use super::dead_letters::what;
-use super::frame::{Visit, told};
+use super::frame::{Told, Visit, told};
 use super::layout::{Here, Page, time, token, took};
 use super::words::Language;
 use crate::Caller;
@@ -53,7 +53,7 @@ struct Editing {
     text: String,
     why: String,
     changes: Option<Vec<Change>>,
-    faults: Vec<Fault>,
+    refused: Option<Told>,
 }
 
 pub(in crate::http) async fn replay(
@@ -99,11 +99,8 @@ pub(in crate::http) async fn edit(
         Err(error) => {
             let remedy =
                 "Compare the line with those around it: a comma, a quotation mark or a bracket".into();
-            editing.faults.push(Fault {
-                field: "payload".into(),
-                reason: format!("it is not JSON: {error}"),
-                remedy,
-            });
+            let reason = format!("it is not JSON: {error}");
+            editing.refused = Some(Told::of_form(vec![Fault { field: "payload".into(), reason, remedy }]));
             return Ok(page(visit, &caller, &shown, Some(&editing)).into_response());
         }
     };
@@ -115,8 +112,8 @@ pub(in crate::http) async fn edit(
             Err(problem) => {
                 let response = problem.into_response();
                 let status = response.status();
-                let faults = told(response).await.map(|told| told.errors).unwrap_or_default();
-                if faults.is_empty() {
+                let told = told(response).await.filter(|told| !told.errors.is_empty());
+                if told.is_none() {
                     return Err(Problem::new(
                         status,
                         "not-replayable",
@@ -124,7 +121,7 @@ pub(in crate::http) async fn edit(
                     ));
                 }
                 // What somebody wrote stays.
-                editing.faults = faults;
+                editing.refused = told;
             }
         }
     }
@@ -202,9 +199,7 @@ fn editor(visit: &Visit, id: Uuid, editing: &Editing) -> Markup {
     html! {
         section #edit {
             h2 { (language.t("Edit and replay")) }
-            @if !editing.faults.is_empty() {
-                div.notice.bad role="alert" { ul { @for fault in &editing.faults { li { (fault.to_string()) } } } }
-            }
+            @if let Some(told) = &editing.refused { (told.notice(language)) }
             form.stack method="post" action=(format!("/dead-letters/{id}/edit")) {
                 (token(visit))
                 label for="payload" { (language.t("What goes in (JSON)")) }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::super::App;
 use super::super::problem::Problem;
 use super::super::submit;
-use super::frame::{Visit, encoded, told};
+use super::frame::{Told, Visit, encoded, told};
 use super::layout::{Here, Page, money, token, took};
 use super::words::Language;
 use crate::Caller;
@@ -45,7 +45,7 @@ pub(in crate::http) struct Wanted {
 
 pub(in crate::http) async fn show(State(app): State<App>, visit: Visit) -> Page {
     let wanted = Wanted { once: Uuid::new_v4().to_string(), ..Wanted::default() };
-    page(visit, &app.env.config, &wanted, &[])
+    page(visit, &app.env.config, &wanted, None)
 }
 
 pub(in crate::http) async fn send(
@@ -54,14 +54,12 @@ pub(in crate::http) async fn send(
     visit: Visit,
     Form(wanted): Form<Wanted>,
 ) -> Result<Response, Problem> {
-    let faulty = |visit: Visit, faults: &[Fault]| {
-        page(visit, &app.env.config, &wanted, faults)
-            .with_status(StatusCode::UNPROCESSABLE_ENTITY)
-            .into_response()
-    };
     let request = match wanted.request() {
         Ok(request) => request,
-        Err(fault) => return Ok(faulty(visit, &[fault])),
+        Err(fault) => {
+            let page = page(visit, &app.env.config, &wanted, Some(&Told::of_form(vec![fault])));
+            return Ok(page.with_status(StatusCode::UNPROCESSABLE_ENTITY).into_response());
+        }
     };
     let body = serde_json::to_vec(&request).map_err(|error| Problem::unexpected(&error.into()))?;
     let key = Uuid::parse_str(&wanted.once).ok().map(|once| format!("page-{once}"));
@@ -71,13 +69,8 @@ pub(in crate::http) async fn send(
             let response = problem.into_response();
             let status = response.status();
             let Some(told) = told(response).await else { return Ok(status.into_response()) };
-            let faults = match told.errors {
-                errors if errors.is_empty() => {
-                    vec![Fault { field: String::new(), reason: told.detail, remedy: String::new() }]
-                }
-                errors => errors,
-            };
-            Ok(page(visit, &app.env.config, &wanted, &faults).with_status(status).into_response())
+            let page = page(visit, &app.env.config, &wanted, Some(&told));
+            Ok(page.with_status(status).into_response())
         }
     }
 }
@@ -257,17 +250,13 @@ fn told_estimate(language: Language, estimate: &Estimate) -> Markup {
     }
 }
 
-fn page(visit: Visit, config: &Config, wanted: &Wanted, faults: &[Fault]) -> Page {
+fn page(visit: Visit, config: &Config, wanted: &Wanted, refused: Option<&Told>) -> Page {
     let language = visit.language;
     let tts = config.engines.get(&config.defaults.tts);
     let script = config.engines.get(&config.defaults.script);
     let body = html! {
         h1 { (language.t("New podcast")) }
-        @if !faults.is_empty() {
-            div.notice.bad role="alert" { ul { @for fault in faults {
-                li { @if fault.field.is_empty() { (fault.reason) } @else { (fault.to_string()) } }
-            } } }
-        }
+        @if let Some(told) = refused { (told.notice(language)) }
         form.new method="post" action="/podcasts/new" {
             (token(&visit))
             input type="hidden" name="once" value=(wanted.once);

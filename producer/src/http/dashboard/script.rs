@@ -3,7 +3,6 @@
 use axum::extract::{Form, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use common::request::Fault;
 use common::store::generations::{Answer, Changed, Order, Why};
 use common::store::reading::{self, Script, ScriptChapter, ScriptSegment, Summary};
 use maud::{Markup, html};
@@ -13,7 +12,7 @@ use super::super::acts;
 use super::super::dead_letters::settle::reason;
 use super::super::extract::{PodcastId, unknown};
 use super::super::problem::Problem;
-use super::frame::Visit;
+use super::frame::{Told, Visit};
 use super::layout::{Here, Page, token};
 use crate::Caller;
 
@@ -24,7 +23,7 @@ pub(in crate::http) async fn show(
     PodcastId(id): PodcastId,
 ) -> Result<Page, Problem> {
     let (podcast, script) = read(&app, &caller, id).await?;
-    Ok(page(visit, &podcast, &script, &Sent::default(), &[]))
+    Ok(page(visit, &podcast, &script, &Sent::default(), None))
 }
 
 async fn read(app: &App, caller: &Caller, id: uuid::Uuid) -> Result<(Summary, Script), Problem> {
@@ -86,17 +85,14 @@ pub(in crate::http) async fn revise(
 ) -> Result<Response, Problem> {
     let sent = Sent(sent);
     let (podcast, script) = read(&app, &caller, id).await?;
-    let refused = |visit: Visit, status: StatusCode, faults: &[Fault]| {
-        page(visit, &podcast, &script, &sent, faults).with_status(status).into_response()
+    let language = visit.language;
+    let refused = |visit: Visit, status: StatusCode, notice: &Markup| {
+        page(visit, &podcast, &script, &sent, Some(notice)).with_status(status).into_response()
     };
     let changed = sent.changed(&script);
     if changed.is_empty() {
-        let nothing = Fault {
-            field: String::new(),
-            reason: visit.language.t("Nothing was changed.").into(),
-            remedy: String::new(),
-        };
-        return Ok(refused(visit, StatusCode::UNPROCESSABLE_ENTITY, &[nothing]));
+        let nothing = html! { div.notice.bad role="alert" { p { (language.t("Nothing was changed.")) } } };
+        return Ok(refused(visit, StatusCode::UNPROCESSABLE_ENTITY, &nothing));
     }
     let why = sent.get("reason").map(str::trim).filter(|why| !why.is_empty());
     let why = why.map(|why| reason(Some(why.to_owned()))).transpose()?;
@@ -112,18 +108,17 @@ pub(in crate::http) async fn revise(
         Answer::Begun(_) => Ok(Redirect::to(&format!("/podcasts/{id}")).into_response()),
         Answer::Unknown => Err(unknown(id)),
         Answer::Impossible(why) => {
-            let fault = Fault {
-                field: String::new(),
-                reason: format!("{}. {}", why.reason, why.remedy),
-                remedy: String::new(),
-            };
-            Ok(refused(visit, StatusCode::CONFLICT, &[fault]))
+            let told = Told::of_state("not-revisable", format!("{}. {}", why.reason, why.remedy));
+            Ok(refused(visit, StatusCode::CONFLICT, &told.notice(language)))
         }
-        Answer::Faulty(faults) => Ok(refused(visit, StatusCode::UNPROCESSABLE_ENTITY, &faults)),
+        Answer::Faulty(faults) => {
+            let notice = Told::of_form(faults).notice(language);
+            Ok(refused(visit, StatusCode::UNPROCESSABLE_ENTITY, &notice))
+        }
     }
 }
 
-fn page(visit: Visit, podcast: &Summary, script: &Script, sent: &Sent, faults: &[Fault]) -> Page {
+fn page(visit: Visit, podcast: &Summary, script: &Script, sent: &Sent, refused: Option<&Markup>) -> Page {
     let language = visit.language;
     let title = podcast.title.clone().unwrap_or_else(|| language.t("Not titled yet").into());
     let body = html! {
@@ -132,11 +127,7 @@ fn page(visit: Visit, podcast: &Summary, script: &Script, sent: &Sent, faults: &
         @if podcast.state == "running" {
             div.notice.warn { p { (language.t("The podcast is being made. It can be edited when it is finished.")) } }
         }
-        @if !faults.is_empty() {
-            div.notice.bad role="alert" { ul { @for fault in faults {
-                li { @if fault.field.is_empty() { (fault.reason) } @else { (fault.to_string()) } }
-            } } }
-        }
+        @if let Some(notice) = refused { (notice) }
         p.hint { (language.t("Only lines that you change are spoken again, and only their chapters are mixed again. The episode plays as it is until the new one is there.")) }
         form.script method="post" action=(format!("/podcasts/{}/script", podcast.id)) {
             (token(&visit))

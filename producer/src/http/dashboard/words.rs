@@ -75,6 +75,14 @@ impl Language {
         self.t(english)
     }
 
+    /// What a type of problem means, before the API's own words. `None`: they are in this language already.
+    pub(super) fn problem(self, kind: &str) -> Option<&'static str> {
+        match self {
+            Language::English => None,
+            Language::Korean => korean::problem(kind),
+        }
+    }
+
     /// What somebody did, as the audit trail names it.
     pub(super) fn action(self, action: &str) -> &str {
         match action {
@@ -196,6 +204,32 @@ mod tests {
         missing.sort();
         missing.dedup();
         assert!(missing.is_empty(), "{missing:#?}");
+    }
+
+    /// The words that stand for types of problems.
+    fn problems(source: &str) -> Vec<String> {
+        let calls = ["Problem::new(", "impossible("].into_iter();
+        let calls =
+            calls.flat_map(|call| source.match_indices(call).map(|(at, found)| &source[at + found.len()..]));
+        let word = |rest: &str| {
+            let arguments = rest.split(')').next().unwrap_or_default();
+            let word = arguments.split('"').nth(1)?;
+            let is_word = !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+            is_word.then(|| word.to_owned())
+        };
+        calls.filter_map(word).collect()
+    }
+
+    #[test]
+    fn every_problem_has_its_korean_sentence() {
+        let mut files = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http"), &mut files);
+        let mut kinds: Vec<String> = files.iter().flat_map(|file| problems(file)).collect();
+        kinds.sort();
+        kinds.dedup();
+        assert!(kinds.len() > 20 && kinds.iter().any(|kind| kind == "not-replayable"), "{kinds:?}");
+        kinds.retain(|kind| Language::Korean.problem(kind).is_none());
+        assert!(kinds.is_empty(), "{kinds:?}");
     }
 
     #[test]

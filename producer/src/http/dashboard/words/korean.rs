@@ -374,3 +374,39 @@ pub(super) fn of(english: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// What a problem of the API means; its own words, in English, stand below.
+pub(super) fn problem(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "already-ended" => "이미 끝난 상태라 처리할 수 없습니다.",
+        "already-settled" => "다른 사람이 먼저 처리했습니다.",
+        "backlog" => "시작을 기다리는 팟캐스트가 너무 많습니다. 저장된 것은 없으니 잠시 후 다시 시도하세요.",
+        "disk-full" => "서버의 디스크가 가득 찼습니다. 저장된 것은 없으니 나중에 다시 시도하세요.",
+        "forbidden" => "이 작업을 할 권한이 없습니다.",
+        "foreign-origin" => "다른 사이트에서 온 요청이라 거절했습니다.",
+        "idempotency-conflict" => "같은 양식이 다른 내용으로 이미 접수되었습니다. 새 양식을 여세요.",
+        "internal" => "서버에 문제가 생겼습니다. 자세한 내용은 서버 로그에 있습니다.",
+        "invalid-request" => "입력한 내용에 고칠 것이 있습니다.",
+        "limit-exceeded" => "허용된 사용량을 넘었습니다. 나중에 다시 시도하세요.",
+        "method-not-allowed" => "이 주소에서는 할 수 없는 요청입니다.",
+        "no-sample" => "지금은 이 목소리를 들을 수 없습니다.",
+        "not-completed" => "아직 완성되지 않았습니다.",
+        "not-erasable" => "지금 상태에서는 지울 수 없습니다.",
+        "not-found" => "찾을 수 없습니다. 주소가 잘못되었거나 지워졌습니다.",
+        "not-replayable" => "재실행할 수 없습니다.",
+        "not-revisable" => "지금 상태에서는 새 버전을 만들 수 없습니다.",
+        "overloaded" => "지금은 요청이 너무 많습니다. 잠시 후 다시 시도하세요.",
+        "range-not-satisfiable" => "요청한 부분이 파일에 없습니다.",
+        "stale-form" => {
+            "페이지가 오래되었거나 양식이 올바르지 않습니다. 처리된 것은 없으니 페이지를 다시 열고 한 번 더 보내세요."
+        }
+        "timeout" => "제때 응답하지 못했습니다. 잠시 후 다시 시도하세요.",
+        "too-large" => "보낸 내용이 너무 큽니다.",
+        "too-slow" => "보내는 데 시간이 너무 오래 걸려 중단했습니다.",
+        "unauthorized" => "로그인이 필요합니다.",
+        "unavailable" => "지금은 데이터베이스를 쓸 수 없습니다. 잃은 것은 없으니 잠시 후 다시 시도하세요.",
+        "unsupported-media-type" => "지원하지 않는 형식입니다.",
+        "upgrade-required" => "이 주소는 WebSocket 전용입니다.",
+        _ => return None,
+    })
+}

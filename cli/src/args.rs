@@ -3,6 +3,7 @@
 pub(crate) mod acts;
 pub(crate) mod dead;
 pub(crate) mod doctor;
+pub(crate) mod feed;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod loadtest;
@@ -14,6 +15,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use common::request::{Priority, SpeakerRequest};
 use common::work::{Format, Kind};
+use jiff::Timestamp;
+use serde::Serialize;
 use uuid::Uuid;
 
 const EXIT_CODES: &str = "\
@@ -93,6 +96,9 @@ pub(crate) enum Command {
     /// Look at what was sent to callback addresses
     #[command(subcommand)]
     Webhooks(webhooks::WebhooksCommand),
+    /// Say what your tenant's feed tells players, and who may read it
+    #[command(subcommand)]
+    Feed(feed::FeedCommand),
     /// Measure the fleet
     #[command(subcommand)]
     Loadtest(loadtest::LoadtestCommand),
@@ -170,6 +176,9 @@ pub(crate) struct Dev {
     /// Use the servers of the configuration instead of starting private ones
     #[arg(long)]
     pub(crate) external: bool,
+    /// Print one JSON object on standard output once it runs: addresses, how to get in, where the logs are; errors are JSON on standard error
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -242,12 +251,36 @@ pub(crate) struct Submit {
 pub(crate) struct List {
     #[command(flatten)]
     pub(crate) server: Server,
-    /// Only podcasts in this state
-    #[arg(long, value_parser = ["running", "completed", "failed", "cancelled"])]
-    pub(crate) state: Option<String>,
+    #[command(flatten)]
+    pub(crate) filter: ListFilter,
     /// How many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
+}
+
+/// As the API names it.
+#[derive(Debug, Default, Args, Serialize)]
+pub(crate) struct ListFilter {
+    /// Only podcasts in this state
+    #[arg(long, value_parser = ["running", "completed", "failed", "cancelled"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<String>,
+    /// Only podcasts of this priority
+    #[arg(long, value_parser = priority())]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) priority: Option<Priority>,
+    /// Only podcasts in this language, as they show it: a BCP 47 tag, such as ko or en-GB
+    #[arg(long, value_name = "TAG")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) language: Option<String>,
+    /// Only what was asked for at this time or later, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<Timestamp>,
+    /// Only what was asked for before this time
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -309,6 +342,8 @@ impl Command {
             Command::Keys(keys) => keys.server().json,
             Command::Limits(limits) => limits.json(),
             Command::Webhooks(webhooks) => webhooks.server().json,
+            Command::Feed(feed) => feed.server().json,
+            Command::Dev(dev) => dev.json,
             Command::Demo(demo) => demo.json,
             Command::Migrate(migrate) => migrate.json,
             Command::Doctor(doctor) => doctor.json,

@@ -13,6 +13,7 @@ use common::backoff::Reconnect;
 use common::request::PodcastRequest;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -175,6 +176,30 @@ impl Client {
             format!("the connection to {base} broke ({}); try again", root_cause(error))
         })
     }
+}
+
+/// A filter as more of a query string, each field by its name; what was not given is left out.
+pub(crate) fn more(filter: &impl Serialize) -> anyhow::Result<String> {
+    let mut text = String::new();
+    if let Value::Object(fields) = serde_json::to_value(filter)? {
+        for (name, value) in fields {
+            text.push_str(&format!("&{name}={}", encoded(value.as_str().unwrap_or_default())));
+        }
+    }
+    Ok(text)
+}
+
+/// Everything but what is never special in a query (RFC 3986, "unreserved").
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 fn is_busy(status: StatusCode) -> bool {

@@ -5,6 +5,7 @@ pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod dead;
 pub(crate) mod download;
+pub(crate) mod feed;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod list;

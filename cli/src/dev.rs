@@ -4,18 +4,19 @@ use std::path::Path;
 
 use common::config::Telemetry;
 use common::{process, telemetry};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Dev;
 use crate::dev_file::{self, DevFile};
 use crate::failure::Failure;
 use crate::fleet::{Fleet, Options};
-use crate::output::{boxed, from_here, own_name, print, remark};
+use crate::output::{boxed, from_here, own_name, print, print_json, remark};
 use crate::progress::Board;
 
 pub(crate) async fn run(config: Option<&Path>, options: Dev) -> anyhow::Result<()> {
     let shutdown = begin()?;
-    let data = options.data.clone();
+    let (data, as_json) = (options.data.clone(), options.json);
     let options = Options {
         data: options.data,
         port: options.port,
@@ -27,7 +28,11 @@ pub(crate) async fn run(config: Option<&Path>, options: Dev) -> anyhow::Result<(
     let fleet = start(config, &options, &Board::new(), &shutdown).await?;
     let file = DevFile { api: fleet.api.clone(), amqp: fleet.amqp.clone(), pid: std::process::id() };
     dev_file::write(&data, &file)?;
-    print(boxed(&summary(&fleet, &data)))?;
+    if as_json {
+        print_json(&about(&fleet, &file)?)?;
+    } else {
+        print(boxed(&summary(&fleet, &data)))?;
+    }
     shutdown.cancelled().await;
     remark("stopping; once more ends everything at once");
     dev_file::remove(&data);
@@ -57,6 +62,15 @@ pub(crate) async fn start(
         started = Fleet::start(config, options) => started,
         () = shutdown.cancelled() => Err(Failure::Interrupted.into()),
     }
+}
+
+/// What the box says, for programs. Nobody needs a key: that of `dev` is not there, rather than left out.
+fn about(fleet: &Fleet, file: &DevFile) -> anyhow::Result<Value> {
+    let mut about = serde_json::to_value(file)?;
+    about["dashboard"] = json!(fleet.api);
+    about["logs"] = json!(fleet.logs);
+    about["signed_in"] = json!({ "tenant": "default", "role": "admin", "key": null });
+    Ok(about)
 }
 
 fn summary(fleet: &Fleet, data: &Path) -> Vec<String> {

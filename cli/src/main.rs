@@ -86,5 +86,6 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Keys(keys) => command::keys::run(config, keys).await,
         Command::Limits(limits) => command::limits::run(config, limits).await,
         Command::Webhooks(webhooks) => command::webhooks::run(webhooks).await,
+        Command::Feed(feed) => command::feed::run(feed).await,
     }
 }

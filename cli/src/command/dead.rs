@@ -9,6 +9,7 @@ mod show;
 use serde_json::{Value, json};
 
 use crate::args::dead::{DeadCommand, DeadFilter};
+use crate::client::more;
 
 pub(crate) async fn run(command: DeadCommand) -> anyhow::Result<()> {
     match command {
@@ -31,27 +32,7 @@ fn because(reason: Option<&str>) -> Value {
 
 /// The filter as a query string.
 fn query(filter: &DeadFilter, state: &str) -> anyhow::Result<String> {
-    let mut text = format!("state={state}");
-    if let Value::Object(fields) = serde_json::to_value(filter)? {
-        for (name, value) in fields {
-            let value = value.as_str().unwrap_or_default().to_owned();
-            text.push_str(&format!("&{name}={}", encoded(&value)));
-        }
-    }
-    Ok(text)
-}
-
-/// Everything but what is never special in a query (RFC 3986, "unreserved").
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    Ok(format!("state={state}{}", more(filter)?))
 }
 
 #[cfg(test)]

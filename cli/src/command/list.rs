@@ -4,9 +4,9 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::args::List;
-use crate::client::Client;
+use crate::args::{List, ListFilter};
 use crate::client::shapes::{Page, Podcast};
+use crate::client::{Client, more};
 use crate::output::{clock, columns, print, print_json, relative, remark};
 
 /// As many as the server gives at once.
@@ -15,7 +15,7 @@ const PAGE: usize = 100;
 pub(crate) async fn run(options: List) -> anyhow::Result<()> {
     let client = Client::new(&options.server)?;
     let limit = usize::try_from(options.limit)?;
-    let (podcasts, next) = fetch(&client, options.state.as_deref(), limit).await?;
+    let (podcasts, next) = fetch(&client, &options.filter, limit).await?;
     if options.server.json {
         return print_json(&json!({ "podcasts": podcasts, "next": next }));
     }
@@ -38,17 +38,15 @@ pub(crate) async fn run(options: List) -> anyhow::Result<()> {
 
 async fn fetch(
     client: &Client,
-    state: Option<&str>,
+    filter: &ListFilter,
     limit: usize,
 ) -> anyhow::Result<(Vec<Value>, Option<String>)> {
-    let mut podcasts = Vec::new();
+    let (filter, mut podcasts) = (more(filter)?, Vec::new());
     let mut cursor: Option<String> = None;
     loop {
-        let mut path = format!("/v1/podcasts?limit={}", (limit - podcasts.len()).min(PAGE));
-        for (name, value) in [("state", state), ("cursor", cursor.as_deref())] {
-            if let Some(value) = value {
-                path.push_str(&format!("&{name}={value}"));
-            }
+        let mut path = format!("/v1/podcasts?limit={}{filter}", (limit - podcasts.len()).min(PAGE));
+        if let Some(cursor) = &cursor {
+            path.push_str(&format!("&cursor={cursor}"));
         }
         let page: Page =
             serde_json::from_value(client.get(&path).await?).context("reading the server's answer")?;

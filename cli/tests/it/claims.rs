@@ -36,10 +36,10 @@ pub(crate) async fn dev_starts_everything_and_leaves_nothing(servers: &Arc<Serve
     let log = folder.join("dev.log");
     let file = std::fs::File::create(&log)?;
     let mut dev = Command::new(PODFLEET)
-        .args(["dev", "--port", "0", "--data"])
+        .args(["dev", "--json", "--port", "0", "--data"])
         .arg(&data)
         .stdin(Stdio::null())
-        .stdout(file.try_clone()?)
+        .stdout(std::fs::File::create(folder.join("dev.out"))?)
         .stderr(file)
         .kill_on_drop(true)
         .spawn()?;
@@ -50,6 +50,12 @@ pub(crate) async fn dev_starts_everything_and_leaves_nothing(servers: &Arc<Serve
     })
     .await
     .with_context(|| format!("the log is {}", log.display()))?;
+    let about = until("dev to tell where it is", async || {
+        Ok(serde_json::from_str::<Value>(&std::fs::read_to_string(folder.join("dev.out"))?).ok())
+    })
+    .await?;
+    ensure!(about["api"] == server.as_str() && about["dashboard"] == server.as_str(), "{about:#}");
+    ensure!(about["signed_in"]["role"] == "admin" && about["amqp"]["port"].is_u64(), "{about:#}");
     let second = Command::new(PODFLEET).args(["dev", "--port", "0", "--data"]).arg(&data).output().await?;
     let refusal = String::from_utf8_lossy(&second.stderr).into_owned();
     ensure!(!second.status.success() && refusal.contains("already running"), "{refusal}");
@@ -98,6 +104,29 @@ pub(crate) async fn the_client_commands_work(servers: &Arc<Servers>) -> anyhow::
     ensure!(ok && (out + &err).contains("completed"), "watch: {err}");
     let (ok, out, _) = run(&["list", "--json"]).await?;
     ensure!(ok && out.contains(&id), "{out}");
+    for (filter, listed) in [
+        (["--language", "ko"], true),
+        (["--language", "en"], false),
+        (["--priority", "normal"], true),
+        (["--priority", "high"], false),
+        (["--since", "2026-01-01T00:00:00+09:00"], true),
+        (["--until", "2026-01-01T00:00:00+09:00"], false),
+    ] {
+        let (ok, out, err) = run(&["list", "--json", filter[0], filter[1]]).await?;
+        ensure!(ok && out.contains(&id) == listed, "{filter:?}: {out} {err}");
+    }
+    let (ok, out, err) = run(&["feed", "set", "--title", "조수 & 달", "--email", "a@example.org"]).await?;
+    ensure!(ok && out.contains("조수 & 달"), "{out} {err}");
+    let (ok, out, err) = run(&["feed", "set", "--explicit", "true", "--json"]).await?;
+    let feed: Value = serde_json::from_str(&out).with_context(|| err.clone())?;
+    ensure!(ok && feed["title"] == "조수 & 달" && feed["explicit"] == true, "{feed:#} {err}");
+    let (ok, out, err) = run(&["feed", "token"]).await?;
+    ensure!(ok && fleet.http.get(out.trim()).send().await?.text().await?.contains(" 달"), "{out} {err}");
+    let (ok, removed, err) = run(&["feed", "token", "--remove", "--json"]).await?;
+    ensure!(ok && serde_json::from_str::<Value>(&removed)?["token"].is_null(), "{removed} {err}");
+    ensure!(fleet.http.get(out.trim()).send().await?.status() == 401);
+    let (ok, out, err) = run(&["feed", "set", "--reset"]).await?;
+    ensure!(ok && out.is_empty() && err.contains("nothing of its own"), "{out} {err}");
     let (ok, out, _) = run(&["show", &id]).await?;
     ensure!(ok && out.contains("completed") && out.contains("조수"), "{out}");
     let (ok, _, err) = run(&["download", &id, "-o", "e.mp3"]).await?;

@@ -24,6 +24,9 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("browser::deciding::many_are_replayed_after_a_dry_run", |s| {
         Box::pin(deciding::many_are_replayed_after_a_dry_run(s))
     }),
+    ("browser::deciding::a_podcast_is_held_back_hurried_finished_without_and_erased", |s| {
+        Box::pin(deciding::a_podcast_is_held_back_hurried_finished_without_and_erased(s))
+    }),
     ("browser::revising::an_edited_line_alone_is_spoken_again", |s| {
         Box::pin(revising::an_edited_line_alone_is_spoken_again(s))
     }),
@@ -87,6 +90,11 @@ impl Browser {
         let field = self.driver.find(css).await?;
         self.driver.post(&format!("{field}/clear"), json!({})).await?;
         self.driver.post(&format!("{field}/value"), json!({"text": text})).await.map(drop)
+    }
+
+    /// Chooses what a list offers, as somebody does with the keyboard.
+    pub(crate) async fn choose(&self, css: &str, value: &str) -> anyhow::Result<()> {
+        self.click(&format!("{css} option[value='{value}']")).await
     }
 
     pub(crate) async fn text(&self, css: &str) -> anyhow::Result<String> {

@@ -88,7 +88,7 @@ pub(crate) async fn a_changed_priority_moves_what_waits(servers: &Arc<Servers>) 
 
 /// Dispatchers look at pauses five times a second, and tell producers of them: when one has looked a second after the last pause began,
 /// all of them keep to it.
-async fn heeded(fleet: &Fleet) -> anyhow::Result<()> {
+pub(crate) async fn heeded(fleet: &Fleet) -> anyhow::Result<()> {
     let looked = "select count(*) from publishers where role = 'collector'
                   and lease_until - interval '7 seconds' > (select max(created_at) from pauses)";
     fleet.until_count(looked, |count| count > 0).await

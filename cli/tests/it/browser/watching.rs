@@ -65,13 +65,18 @@ pub(crate) async fn a_podcast_is_watched_heard_and_left(servers: &Arc<Servers>) 
     browser.until_true("Korean", "return document.documentElement.lang === 'ko'").await?;
     ensure!(browser.path().await? == format!("/podcasts/{id}"));
     ensure!(browser.text("nav a").await? == "팟캐스트");
+    browser.open("/podcasts/0190a000-0000-7000-8000-000000000000").await?;
+    let told = browser.text(".notice.bad").await?;
+    ensure!(told.starts_with("찾을 수 없습니다.") && told.contains("There is no podcast 0190a000"), "{told}");
+    browser.is_accessible("not-found-korean").await?;
     browser.click("form[action='/logout'] button").await?;
     browser.until_there("#key").await?;
     browser.open("/podcasts").await?;
     ensure!(browser.path().await?.starts_with("/login"), "signed out");
     let complaints = browser.complaints().await?;
-    // The wrong key was answered with 403.
-    let others: Vec<&String> = complaints.iter().filter(|line| !line.contains("403 (Forbidden)")).collect();
+    // The wrong key was answered with 403, the podcast that is not there with 404.
+    let known = |line: &&String| line.contains("403 (Forbidden)") || line.contains("404 (Not Found)");
+    let others: Vec<&String> = complaints.iter().filter(|line| !known(line)).collect();
     ensure!(others.is_empty(), "{others:#?}");
     browser.close().await?;
     fleet.stop().await

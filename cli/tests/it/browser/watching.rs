@@ -69,6 +69,7 @@ pub(crate) async fn a_podcast_is_watched_heard_and_left(servers: &Arc<Servers>) 
     let told = browser.text(".notice.bad").await?;
     ensure!(told.starts_with("찾을 수 없습니다.") && told.contains("There is no podcast 0190a000"), "{told}");
     browser.is_accessible("not-found-korean").await?;
+    browser.open(&format!("/podcasts/{id}")).await?;
     browser.click("form[action='/logout'] button").await?;
     browser.until_there("#key").await?;
     browser.open("/podcasts").await?;

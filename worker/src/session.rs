@@ -17,8 +17,8 @@ use common::work::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use lapin::message::Delivery;
-use lapin::options::{BasicCancelOptions, BasicQosOptions};
-use lapin::types::ShortString;
+use lapin::options::{BasicCancelOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -288,6 +288,15 @@ impl<'a> Session<'a> {
 
     async fn take_from_lanes(&mut self) -> anyhow::Result<()> {
         let env = self.env;
+        // First it is seen that all of them exist: what one of them delivered to a session that comes to nothing would be delivered
+        // again as if somebody might have started it.
+        for (kind, lane) in env.kinds.iter().flat_map(|kind| Lane::ALL.map(|lane| (*kind, lane))) {
+            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let look = self.lanes.queue_declare(lane_queue(kind, lane).into(), passive, FieldTable::default());
+            amqp::bounded(self.timeout, "looking for a lane", look)
+                .await
+                .context("a collector declares the lanes when it starts")?;
+        }
         for kind in &env.kinds {
             for lane in Lane::ALL {
                 let (tag, stream) = consume(env, &self.lanes, *kind, lane).await?;

@@ -75,6 +75,9 @@ pub(crate) async fn schemathesis_finds_nothing(servers: &Arc<Servers>) -> anyhow
         "--checks",
         "all",
         "--continue-on-failure",
+        // How fast answers come is for load tests to say.
+        "--max-response-time",
+        "60",
         "--workers",
         "2",
     ];

@@ -6,6 +6,11 @@ use super::Rejected;
 const UNKNOWN: u32 = 0x7000_0000;
 /// How much of the announced audio may be missing before the recording counts as cut off.
 const TOLERATED_MS: u64 = 50;
+/// Speech has one or two; the decoder's arithmetic overflows from numbers that only a damaged header has.
+const MAX_CHANNELS: u16 = 8;
+/// The tag of a format with a channel mask, and where that is.
+const EXTENSIBLE: [u8; 2] = 0xfffe_u16.to_le_bytes();
+const MASK: std::ops::Range<usize> = 20..24;
 
 /// A copy of the file with only its format and its audio, whose header tells the truth.
 pub(crate) fn rebuild(bytes: &[u8]) -> Result<Vec<u8>, Rejected> {
@@ -32,6 +37,7 @@ fn assemble(format: &[u8], audio: &[u8]) -> Result<Vec<u8>, Rejected> {
     if audio.is_empty() {
         return Err(Rejected::Empty);
     }
+    let format = without_mask(format)?;
     let size = |bytes: usize| (bytes as u32).to_le_bytes();
     let padding = format.len() % 2;
     let mut file = Vec::with_capacity(28 + format.len() + padding + audio.len());
@@ -39,12 +45,27 @@ fn assemble(format: &[u8], audio: &[u8]) -> Result<Vec<u8>, Rejected> {
     file.extend_from_slice(&size(20 + format.len() + padding + audio.len()));
     file.extend_from_slice(b"WAVEfmt ");
     file.extend_from_slice(&size(format.len()));
-    file.extend_from_slice(format);
+    file.extend_from_slice(&format);
     file.resize(file.len() + padding, 0);
     file.extend_from_slice(b"data");
     file.extend_from_slice(&size(audio.len()));
     file.extend_from_slice(audio);
     Ok(file)
+}
+
+/// The format without its channel mask: all channels are averaged, and masks that say nonsense make the decoder panic.
+fn without_mask(format: &[u8]) -> Result<Vec<u8>, Rejected> {
+    let channels = format.get(2..4).map_or(0, |field| u16::from_le_bytes([field[0], field[1]]));
+    if channels == 0 || channels > MAX_CHANNELS {
+        return Err(Rejected::Damaged(format!("its header announces {channels} channels")));
+    }
+    let mut format = format.to_vec();
+    if format.starts_with(&EXTENSIBLE)
+        && let Some(mask) = format.get_mut(MASK)
+    {
+        mask.fill(0);
+    }
+    Ok(format)
 }
 
 /// The bytes of audio in `rest`, which begins with it, where the header claims `claimed`.
@@ -127,6 +148,20 @@ mod tests {
         check(0, 0, b"LIST\x04\0\0\0abcd", Err(Rejected::Empty));
         check(0xFFFF_FFFF, 0, b"", Err(Rejected::Empty));
         check(96_000, 48_000, b"", Err(Rejected::Truncated("its header announces 1000 ms more".into())));
+    }
+
+    #[test]
+    fn nonsense_about_channels_reaches_no_decoder() {
+        let mut file = wav(8, &[0; 8], &[]);
+        file[22..24].copy_from_slice(&40_000_u16.to_le_bytes());
+        let told = rebuild(&file).unwrap_err().to_string();
+        assert!(told.contains("40000 channels"), "{told}");
+        let mut extensible = EXTENSIBLE.to_vec();
+        extensible.extend([2, 0]);
+        extensible.extend([0; 16]);
+        extensible.extend([0xff; 4]);
+        assert_eq!(without_mask(&extensible).unwrap()[MASK], [0; 4]);
+        assert_eq!(without_mask(&extensible).unwrap()[..20], extensible[..20]);
     }
 
     #[test]

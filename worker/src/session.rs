@@ -292,7 +292,8 @@ impl<'a> Session<'a> {
         // again as if somebody might have started it.
         for (kind, lane) in env.kinds.iter().flat_map(|kind| Lane::ALL.map(|lane| (*kind, lane))) {
             let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let look = self.lanes.queue_declare(lane_queue(kind, lane).into(), passive, FieldTable::default());
+            let look =
+                self.lanes.queue_declare(lane_queue(kind, lane).into(), passive, FieldTable::default());
             amqp::bounded(self.timeout, "looking for a lane", look)
                 .await
                 .context("a collector declares the lanes when it starts")?;

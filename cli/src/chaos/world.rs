@@ -154,6 +154,7 @@ impl World {
 
     /// Starts every member that does not run.
     pub(super) async fn respawn(&mut self) -> anyhow::Result<()> {
+        let this_build = std::env::current_exe().context("the path of this program")?;
         for member in &mut self.members {
             if let Some(child) = &mut member.child {
                 let Some(status) = child.try_wait()? else { continue };
@@ -166,7 +167,11 @@ impl World {
             }
             let log = self.folder.path().join(format!("{}.log", member.name));
             let mut command = children::command(&member.program, &log)?;
-            command.arg(member.role).envs(self.environment.iter().cloned()).envs(member.own.iter().cloned());
+            // An older build refuses settings that it does not know.
+            let is_this_build = member.program == this_build;
+            let known = |name: &str| is_this_build || !name.contains("__BREAKER__");
+            let environment = self.environment.iter().filter(|(name, _)| known(name));
+            command.arg(member.role).envs(environment.cloned()).envs(member.own.iter().cloned());
             command.env_remove("PODFLEET_CRASH_AT").env("NO_COLOR", "1");
             if let Some((point, nth)) = member.armed {
                 command.env("PODFLEET_CRASH_AT", format!("{point}:{nth}"));

@@ -188,6 +188,10 @@ fn wav(count: usize, samples: impl Iterator<Item = i16>) -> hound::Result<Vec<u8
 
 fn finish(samples: Vec<f32>) -> Result<Prepared, Rejected> {
     let mut meter = listen(&samples)?;
+    // A few samples may be all that was faded out: no number says how loud they are, and none could be written down.
+    if !meter.true_peak_dbtp().is_finite() {
+        return Err(Rejected::Silent { loudest_dbfs: f64::NEG_INFINITY });
+    }
     let unwritable = |error: hound::Error| Rejected::Damaged(error.to_string());
     let in_16_bits = |sample: &f32| (sample * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16;
     Ok(Prepared {

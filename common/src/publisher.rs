@@ -170,7 +170,13 @@ impl TicketPublisher {
         timeout: Duration,
     ) -> (TicketPublisher, impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let (confirms, pending) = mpsc::channel(MAX_UNCONFIRMED);
-        let waiting = await_confirms(ledger.clone(), pending, timeout);
+        let (confirmed, open) = (ledger.clone(), channel.clone());
+        let waiting = async move {
+            let ended = await_confirms(confirmed, pending, timeout).await;
+            // The last one who holds a channel closes it, and with it whatever is not confirmed yet.
+            drop(open);
+            ended
+        };
         (TicketPublisher { ledger, channel, blobs, timeout, confirms }, waiting)
     }
 

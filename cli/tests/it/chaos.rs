@@ -50,28 +50,32 @@ pub(crate) async fn nothing_is_lost_in_chaos(servers: &Arc<Servers>) -> anyhow::
 
 /// The checker is tested, too: a fleet with a known mistake must not pass, and the same fleet without it must. With a mistake the
 /// repairs that would hide it are off, so they are off for the other one as well.
-async fn is_found_out(servers: &Arc<Servers>, defect: &str, only: &str) -> anyhow::Result<()> {
+async fn is_found_out(servers: &Arc<Servers>, defect: &str, only: &str, minutes: &str) -> anyhow::Result<()> {
     let run = async |defect: &str, rest: &str| {
         let folder = servers.folder(defect)?;
-        let arguments = ["--seed", "3", "--minutes", "0.4", "--rest", rest, "--only", only];
+        let arguments = ["--seed", "3", "--minutes", minutes, "--rest", rest, "--only", only];
         chaos(&folder, &arguments, Some(defect)).await
     };
     let (held, report) = run(defect, "15").await?;
     ensure!(!held, "{defect} was not found: {report:#}");
-    ensure!(report["lost"].as_u64() > Some(0), "{defect} was found by something else: {report:#}");
+    // What is lost of a podcast that was cancelled meanwhile is a task that stays on its way.
+    let stays = report["violations"].to_string().contains("tasks are on their way at rest");
+    let is_lost = report["lost"].as_u64() > Some(0) || stays;
+    ensure!(is_lost, "{defect} was found by something else: {report:#}");
     let (held, report) = run(crash::WITHOUT_REPAIRS, "60").await?;
     ensure!(held, "a fleet without a defect was found guilty: {report:#}");
     Ok(())
 }
 
 pub(crate) async fn acks_before_commits_are_found_out(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    is_found_out(servers, crash::ACKS_BEFORE_COMMITS, "collector killed,crash collector").await
+    is_found_out(servers, crash::ACKS_BEFORE_COMMITS, "collector killed,crash collector", "0.4").await
 }
 
 pub(crate) async fn a_naive_fan_in_is_found_out(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    is_found_out(servers, crash::NAIVE_FAN_IN, "worker killed").await
+    is_found_out(servers, crash::NAIVE_FAN_IN, "worker killed", "0.4").await
 }
 
 pub(crate) async fn dropped_returns_are_found_out(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    is_found_out(servers, crash::DROPS_RETURNED, "empty lane deleted").await
+    // A lane is rarely empty at its turn, and not every deletion meets a ticket.
+    is_found_out(servers, crash::DROPS_RETURNED, "empty lane deleted", "0.8").await
 }

@@ -120,6 +120,7 @@ async fn supervise(env: &Arc<Env>, shutdown: &CancellationToken) -> anyhow::Resu
         env.readiness.set(false);
         let Err(error) = ended else { return Ok(()) };
         if shutdown.is_cancelled() && !work.is_busy() {
+            tracing::warn!(error = format!("{error:#}"), "the worker's last session did not end in order");
             return Ok(());
         }
         if shutdown.is_cancelled() {

@@ -279,7 +279,11 @@ impl Fleet {
             api: String::new(),
             apis: Vec::new(),
             roles: Vec::new(),
-            http: reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?,
+            // Idle connections are given up before the server does, as a good client: a POST must not meet its closing.
+            http: reqwest::Client::builder()
+                .timeout(Duration::from_secs(30))
+                .pool_idle_timeout(Duration::from_secs(10))
+                .build()?,
             environment,
             database: database.to_owned(),
             redis: None,

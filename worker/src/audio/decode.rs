@@ -5,9 +5,9 @@ use std::io::Cursor;
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::audio::AudioDecoderOptions;
 use symphonia::core::errors::Error;
-use symphonia::core::formats::TrackType;
-use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
+use symphonia::default::formats::{FlacReader, MpaReader, OggReader, WavReader};
 
 use super::resample::Resampler;
 use super::{Rejected, SAMPLE_RATE, mp3, wav};
@@ -37,16 +37,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, Rejected> {
         return Err(Rejected::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
     }
     match sniff(bytes)? {
-        Container::Wav => read(Cursor::new(wav::rebuild(bytes)?)),
+        Container::Wav => read(WavReader::try_new(stream(wav::rebuild(bytes)?), Default::default())),
         Container::Mp3 => {
             let frames = &bytes[mp3::id3v2_length(bytes).min(bytes.len())..];
             if let Some(missing) = mp3::cut_off(frames) {
                 return Err(Rejected::Truncated(format!("its last MP3 frame lacks {missing} bytes")));
             }
-            read(Cursor::new(frames))
+            read(MpaReader::try_new(stream(frames), Default::default()))
         }
-        Container::Flac => read(Cursor::new(&bytes[mp3::id3v2_length(bytes)..])),
-        Container::Ogg => read(Cursor::new(bytes)),
+        Container::Flac => {
+            read(FlacReader::try_new(stream(&bytes[mp3::id3v2_length(bytes)..]), Default::default()))
+        }
+        Container::Ogg => read(OggReader::try_new(stream(bytes), Default::default())),
     }
 }
 
@@ -87,11 +89,13 @@ fn looks_like_text(bytes: &[u8]) -> bool {
         && String::from_utf8_lossy(start).chars().filter(|&c| c == char::REPLACEMENT_CHARACTER).count() <= 1
 }
 
-fn read<T: AsRef<[u8]> + Send + Sync>(source: Cursor<T>) -> Result<Decoded, Rejected> {
-    let stream = MediaSourceStream::new(Box::new(source), Default::default());
-    let mut format = symphonia::default::get_probe()
-        .probe(&Hint::new(), stream, Default::default(), Default::default())
-        .map_err(rejected)?;
+fn stream<'a>(bytes: impl AsRef<[u8]> + Send + Sync + 'a) -> MediaSourceStream<'a> {
+    MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default())
+}
+
+/// Each container has its own reader: a probe would look for any of them anywhere in the bytes, past what was checked of this one.
+fn read(opened: symphonia::core::errors::Result<impl FormatReader>) -> Result<Decoded, Rejected> {
+    let mut format = opened.map_err(rejected)?;
     let track = format
         .default_track(TrackType::Audio)
         .ok_or_else(|| Rejected::Damaged("there is no audio track in it".into()))?;

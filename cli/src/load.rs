@@ -1,10 +1,11 @@
 //! `podfleet loadtest run`: a fleet of real processes on private servers, simulated providers, and users who submit and watch.
 //!
-//! Read in this order: [`stage`] (the fleet and its providers), [`restarts`] (what is killed during a soak), [`one`] (a podcast that is
-//! alone), [`baseline`] (the same in sequence).
+//! Read in this order: [`stage`] (the fleet and its providers), [`restarts`] (what is killed during a soak), [`pages`] (the dashboard, kept
+//! open), [`one`] (a podcast that is alone), [`baseline`] (the same in sequence).
 
 pub(crate) mod baseline;
 pub(crate) mod one;
+mod pages;
 mod restarts;
 pub(crate) mod stage;
 
@@ -25,6 +26,7 @@ use crate::args::loadtest::Run;
 use crate::dev;
 use crate::failure::Failure;
 use crate::output::{columns, from_here, print, print_json, remark};
+use pages::Pages;
 use restarts::Restarts;
 use stage::{Setup, Stage};
 
@@ -46,6 +48,7 @@ pub(crate) async fn run(options: Run) -> anyhow::Result<()> {
         check(&scenario)?;
         scenario.workers = options.workers.unwrap_or(scenario.workers);
         scenario.speech = options.speech.unwrap_or(scenario.speech);
+        scenario.pages = options.pages;
         measure(&scenario, options.seed, options.order, &shutdown).await?
     };
     let file = options
@@ -136,7 +139,7 @@ pub(crate) async fn measure(
         machine: machine.after(behind.others_cores),
         setup: json!({
             "requests_per_minute": scenario.requests_per_minute, "users": scenario.users, "minutes": scenario.minutes,
-            "faster": scenario.faster, "articles": scenario.articles, "optimised": !cfg!(debug_assertions), "fleet": described,
+            "faster": scenario.faster, "articles": scenario.articles, "pages": scenario.pages, "optimised": !cfg!(debug_assertions), "fleet": described,
         }),
         results: scenario::figures(scenario, &planned, &ran, &observed),
         details: json!({
@@ -166,6 +169,7 @@ async fn watch(
     let (rows_before, broker_before) = (database.totals().await?, Broker::now(&management).await?);
     let sampler = Sampler::start();
     let restarts = scenario.restarts.then(|| Restarts::start(seed, stage.fleet.apis.clone()));
+    let pages = Pages::open(scenario.pages, &stage.fleet.apis);
     let ran = tokio::select! {
         ran = work() => ran,
         error = stage.fleet.hopeless() => Err(error),
@@ -175,6 +179,7 @@ async fn watch(
         Some(restarts) => restarts.stop().await?,
         None => 0,
     };
+    let page_renewals = pages.close().await;
     let (usages, others_cores) = sampler.stop().await?;
     let ran = ran?;
     tokio::time::sleep(SETTLED).await;
@@ -187,6 +192,7 @@ async fn watch(
         database: database.totals().await?.since(rows_before),
         published: broker.published,
         restarts: restarted,
+        page_renewals,
     };
     Ok((ran, observed, Behind { others_cores, broker, statements: database.statements().await? }))
 }

@@ -179,7 +179,7 @@ impl Step<'_> {
         // over its success: the task would run again and count twice.
         self.changes.moved.retain(|moved| moved.id != task.id);
         let result: Option<Box<RawValue>> = if keep_result { self.outcome.result.clone() } else { None };
-        self.changes.finished.push(Finished { id: task.id, result });
+        self.changes.finished.push(Finished { podcast_id: task.podcast_id, id: task.id, result });
         self.leave_lane(task);
         if let Some(task) = self.rows.tasks.get_mut(&task.id) {
             task.state = State::Done;

@@ -10,7 +10,7 @@ use common::store::attempts::{self, NewAttempt};
 use common::store::dead_letters::{self, NewDeadLetter, Source};
 use common::store::events::{self, hint, next};
 use common::store::podcasts::{self, Podcast, State as PodcastState};
-use common::store::tasks::{self, Between, NewTask, Start, State};
+use common::store::tasks::{self, Keys, NewTask, Start, State};
 use common::store::{Transaction, chapters, fleet};
 use common::wire::{Hint, Outcome};
 use common::work::Kind;
@@ -145,18 +145,19 @@ fn missing_audio(batch: &[Outcome]) -> impl Iterator<Item = (&Outcome, &[i32])> 
 async fn lock(tx: &Transaction<'_>, batch: &[Outcome]) -> anyhow::Result<Rows> {
     let podcast_ids: Vec<Uuid> =
         batch.iter().map(|o| o.podcast).collect::<BTreeSet<_>>().into_iter().collect();
-    let mut task_ids: BTreeSet<Uuid> = batch.iter().map(|o| o.task).collect();
+    let mut task_ids: Vec<(Uuid, Uuid)> = batch.iter().map(|o| (o.podcast, o.task)).collect();
     for (outcome, missing) in missing_audio(batch) {
-        task_ids.extend(tasks::speeches_of_chapter(tx, outcome.podcast, outcome.task, missing).await?);
+        let speeches = tasks::speeches_of_chapter(tx, outcome.podcast, outcome.task, missing).await?;
+        task_ids.extend(speeches.into_iter().map(|id| (outcome.podcast, id)));
     }
-    let task_ids: Vec<Uuid> = task_ids.into_iter().collect();
+    let keys = Keys::of(task_ids.into_iter());
     let of_chapters = |o: &Outcome| matches!(o.kind, Kind::Script | Kind::Tts | Kind::Mix);
     let with_chapters = if batch.iter().any(of_chapters) { podcast_ids.as_slice() } else { &[] };
     // Sent at once, done in this order: the chapters are read when their podcasts are locked.
     let (podcasts, tasks, chapters) = tokio::try_join!(
         biased;
         podcasts::lock(tx, &podcast_ids),
-        tasks::lock(tx, between(batch), &task_ids),
+        tasks::lock(tx, &keys),
         chapters::of_podcasts(tx, with_chapters),
     )?;
     Ok(Rows {
@@ -164,10 +165,6 @@ async fn lock(tx: &Transaction<'_>, batch: &[Outcome]) -> anyhow::Result<Rows> {
         tasks: tasks.into_iter().map(|task| (task.id, task)).collect(),
         chapters: chapters.into_iter().map(|c| ((c.podcast_id, c.generation, c.chapter), c)).collect(),
     })
-}
-
-fn between(batch: &[Outcome]) -> Between {
-    Between::of(batch.iter().map(|outcome| outcome.podcast))
 }
 
 async fn write_tasks(
@@ -200,7 +197,7 @@ async fn write_tasks(
     tokio::try_join!(
         biased;
         attempts::insert(tx, &attempts),
-        tasks::finish(tx, between(batch), &changes.finished),
+        tasks::finish(tx, &changes.finished),
         tasks::change(tx, &changes.moved),
         try_join_all(parts),
         chapters::insert(tx, &changes.chapters),

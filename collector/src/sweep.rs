@@ -9,7 +9,7 @@ use common::store::dead_letters::{self, NewDeadLetter, Source};
 use common::store::minutes::{self, Counts};
 use common::store::pauses::InForce;
 use common::store::podcasts::{self, Failure, State as PodcastState};
-use common::store::tasks::{self, Between, State, dispatch, repair};
+use common::store::tasks::{self, Keys, State, dispatch, repair};
 use common::store::{Transaction, events, fleet, pauses};
 use common::topology::Lane;
 use common::wire::{ErrorReport, Ticket};
@@ -153,12 +153,10 @@ pub(crate) async fn dispatch_waiting(
         }
         let first = env.ledger.reserve(taken.len());
         reserved.extend(first..first + i64::from(count));
-        let mut ids: Vec<Uuid> = taken.iter().map(|ready| ready.ticket.task).collect();
-        ids.sort_unstable();
-        let between = Between::of(taken.iter().map(|ready| ready.ticket.podcast));
-        dispatch::mark_dispatched(tx, between, &ids, env.ledger.id, first).await?;
+        let keys = Keys::of(taken.iter().map(|ready| (ready.ticket.podcast, ready.ticket.task)));
+        dispatch::mark_dispatched(tx, &keys, env.ledger.id, first).await?;
         outgoing.extend(taken.into_iter().map(|ready| Outgoing {
-            seq: first + i64::try_from(ids.partition_point(|id| *id < ready.ticket.task)).unwrap_or(0),
+            seq: first + i64::try_from(keys.place(ready.ticket.task)).unwrap_or(0),
             lane,
             expected_ms: plan::expected_ms(&env.config, &window.learnt, kind, &ready.ticket.engine),
             ticket: ready.ticket,

@@ -63,6 +63,9 @@ const SESSION: &str = "set idle_in_transaction_session_timeout = '5s'; set plan_
      set enable_seqscan = off; \
      set synchronous_commit = on; set timezone = 'UTC'; set jit = off";
 
+/// What the roles do all day names its rows by their keys. However few rows there were when a plan was made, a look for each key is right.
+const BY_KEY: &str = "set enable_hashjoin = off; set enable_mergejoin = off";
+
 /// What waits for a lock for longer ends.
 const LOCK: Duration = Duration::from_secs(2);
 
@@ -94,12 +97,8 @@ impl Store {
         let wait = Duration::from_millis(settings.timeout_ms);
         // The server's own limit is 10 s a statement; a whole transaction gets a little more than that.
         let whole = wait.max(Duration::from_secs(12));
-        Store::bounded(
-            settings,
-            role,
-            connections,
-            Bounds { wait, statement: Duration::from_secs(10), whole },
-        )
+        let bounds = Bounds { wait, statement: Duration::from_secs(10), whole };
+        Store::open(settings, role, connections, bounds, BY_KEY)
     }
 
     /// For users with less patience than others, or more.
@@ -109,10 +108,20 @@ impl Store {
         connections: usize,
         bounds: Bounds,
     ) -> anyhow::Result<Store> {
+        Store::open(settings, role, connections, bounds, "")
+    }
+
+    fn open(
+        settings: &Database,
+        role: &str,
+        connections: usize,
+        bounds: Bounds,
+        planning: &str,
+    ) -> anyhow::Result<Store> {
         let timeout = Duration::from_millis(settings.timeout_ms).min(bounds.wait);
         let (statement, lock) = (bounds.statement, bounds.statement.min(LOCK));
         let session = Arc::new(format!(
-            "set statement_timeout = {}; set lock_timeout = {}; {SESSION}",
+            "set statement_timeout = {}; set lock_timeout = {}; {SESSION}; {planning}",
             statement.as_millis(),
             lock.as_millis()
         ));

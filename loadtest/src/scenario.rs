@@ -39,6 +39,8 @@ pub struct Scenario {
     pub speech: u16,
     /// Roles are killed or told to leave, one after another, while it lasts.
     pub restarts: bool,
+    /// Pages of the dashboard that are open while it lasts.
+    pub pages: u16,
     /// Everything is so many times as fast as it would be: the providers, and the arrivals.
     pub faster: f64,
 }
@@ -117,6 +119,7 @@ const STEADY: Scenario = Scenario {
     workers: 2,
     speech: 32,
     restarts: false,
+    pages: 0,
     faster: 1.0,
 };
 

@@ -52,6 +52,9 @@ pub(crate) struct Run {
     /// Let requests choose from so many articles, the first ones most often, instead of each being about another
     #[arg(long, value_name = "N")]
     pub(crate) articles: Option<usize>,
+    /// Keep so many pages of the dashboard open meanwhile
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) pages: u16,
     /// Everything so many times as fast: latencies of the providers, and arrivals [default: 1; cache 20, order 10]
     #[arg(long, value_name = "TIMES")]
     pub(crate) faster: Option<f64>,

@@ -34,8 +34,13 @@ pub(super) async fn measure(
     // A source that is longer than what the provider needs to remember a prompt: the outline is asked first and has it read.
     let with_source: Vec<Value> = (1..=TIMES).map(|number| with_source(&request(number))).collect();
     let cached = made(scenario::providers(seed, 1.0), false, &with_source, shutdown).await?;
-    let scripts: Vec<f64> = cached.iter().map(|one| one.scripts).collect();
-    results.set("scripts_cached_s", Measured::value(median(&scripts)).against(of(|one| one.scripts)));
+    let mut forgetful = scenario::providers(seed, 1.0);
+    forgetful.chat.prompt_cache.saves = 0.0;
+    let uncached = made(forgetful, false, &with_source, shutdown).await?;
+    let scripts = |all: &[One]| median(&all.iter().map(|one| one.scripts).collect::<Vec<_>>());
+    let asked = |all: &[One]| all.iter().map(|one| one.asked).collect::<Vec<_>>();
+    results.raw.insert("asked".to_owned(), json!({"cached": asked(&cached), "uncached": asked(&uncached)}));
+    results.set("scripts_cached_s", Measured::value(scripts(&cached)).against(scripts(&uncached)));
 
     // Everything is written at once, so that nothing but the speech is waited for.
     let mut at_once = scenario::providers(seed, 1.0);
@@ -62,7 +67,7 @@ pub(super) async fn measure(
     let raw = |all: &[One]| all.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>();
     results.raw.insert(
         "podcasts".to_owned(),
-        json!({"sequence": format!("{sequence:?}"), "alone": raw(&alone), "cached": raw(&cached), "spoken": raw(&spoken)}),
+        json!({"sequence": format!("{sequence:?}"), "alone": raw(&alone), "cached": raw(&cached), "uncached": raw(&uncached), "spoken": raw(&spoken)}),
     );
     Ok(())
 }

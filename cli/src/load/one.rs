@@ -31,6 +31,8 @@ pub(crate) struct One {
     /// From the commit of the last segment to the end, without the mix of one chapter.
     pub(crate) ending: f64,
     pub(crate) segments: i32,
+    /// Calls of the language model.
+    pub(crate) asked: usize,
 }
 
 /// Asks for it, and waits for its end.
@@ -63,6 +65,7 @@ pub(crate) async fn make(stage: &Stage, body: &Value) -> anyhow::Result<One> {
         providers_first: path.first,
         ending: ending(&row)?,
         segments: row.segments,
+        asked: calls.iter().filter(|call| call.endpoint == Endpoint::Chat).count(),
     })
 }
 

@@ -67,7 +67,8 @@ async fn run(folder: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
 /// Ten users for a few seconds, who ask for two articles again and again.
 pub(crate) async fn a_short_load_is_reported_and_nothing_fails(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let folder = servers.folder("load")?;
-    let arguments = ["light", "--minutes", "1", "--faster", "10", "--articles", "2", "--workers", "1"];
+    let arguments =
+        ["light", "--minutes", "1", "--faster", "10", "--articles", "2", "--workers", "1", "--pages", "2"];
     let report = run(&folder, &arguments).await?;
     let rows = report["results"].as_array().context("rows")?;
     let row = |id: &str| {
@@ -82,6 +83,7 @@ pub(crate) async fn a_short_load_is_reported_and_nothing_fails(servers: &Arc<Ser
     ensure!(value("requests")? >= 3.0, "hardly anything was asked for: {report:#}");
     ensure!(value("errors_percent")? == 0.0 && value("completed")? == value("requests")?, "{report:#}");
     ensure!(value("segments")? == 25.0 * value("completed")?, "a podcast has 25 segments: {report:#}");
+    ensure!(value("page_renewals")? >= 4.0, "two pages were open for some seconds: {report:#}");
     // No more than there are requests about an article that was asked for before: other articles are other work. A busy machine may
     // miss some, for the cache has little time.
     let (hits, possible) = (value("cache_hits_percent")?, value("cache_possible_percent")?);

@@ -58,15 +58,25 @@ pub fn input_hash(kind: Kind, engine: &str, identity: &str, input: &RawValue) ->
     hasher.finalize().to_hex().to_string()
 }
 
-/// The lowest and the highest of some podcasts: partitions that hold none between them are not looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Between(pub Uuid, pub Uuid);
+/// Tasks by both halves of their key, in the order in which every transaction locks them. Each costs one look, in the one partition that
+/// may have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    podcasts: Vec<Uuid>,
+    ids: Vec<Uuid>,
+}
 
-impl Between {
-    pub fn of(podcasts: impl Iterator<Item = Uuid>) -> Between {
-        podcasts.fold(Between(Uuid::max(), Uuid::nil()), |Between(lowest, highest), id| {
-            Between(lowest.min(id), highest.max(id))
-        })
+impl Keys {
+    /// Of podcasts and their tasks.
+    pub fn of(tasks: impl Iterator<Item = (Uuid, Uuid)>) -> Keys {
+        let ascending: BTreeMap<Uuid, Uuid> = tasks.map(|(podcast, id)| (id, podcast)).collect();
+        let (ids, podcasts) = ascending.into_iter().unzip();
+        Keys { podcasts, ids }
+    }
+
+    /// How many come before it.
+    pub fn place(&self, id: Uuid) -> usize {
+        self.ids.partition_point(|other| *other < id)
     }
 }
 
@@ -192,19 +202,17 @@ pub async fn insert(tx: &Transaction<'_>, new: &[NewTask], publisher: Uuid) -> a
 }
 
 /// Locks tasks of locked podcasts, in the order of their ids.
-pub async fn lock(
-    tx: &Transaction<'_>,
-    Between(lowest, highest): Between,
-    ids: &[Uuid],
-) -> anyhow::Result<Vec<Task>> {
+pub async fn lock(tx: &Transaction<'_>, keys: &Keys) -> anyhow::Result<Vec<Task>> {
     let select = tx
         .prepare_cached(
-            "select podcast_id, id, tenant, principal, generation, kind, chapter, segment, state, lane, rank, engine, input_hash,
-                    attempt, failures, throttles, interruptions, parts, turns, deadline
-             from tasks where id = any($1) and podcast_id between $2 and $3 order by id for update",
+            "select t.podcast_id, t.id, t.tenant, t.principal, t.generation, t.kind, t.chapter, t.segment, t.state, t.lane, t.rank,
+                    t.engine, t.input_hash, t.attempt, t.failures, t.throttles, t.interruptions, t.parts, t.turns, t.deadline
+             from unnest($1::uuid[], $2::uuid[]) k (podcast_id, id)
+                  join tasks t on t.podcast_id = k.podcast_id and t.id = k.id
+             order by t.id for update of t",
         )
         .await?;
-    let rows = tx.query(&select, &[&ids, &lowest, &highest]).await?;
+    let rows = tx.query(&select, &[&keys.podcasts, &keys.ids]).await?;
     rows.iter()
         .map(|row| {
             let (kind, lane): (&str, &str) = (row.try_get("kind")?, row.try_get("lane")?);
@@ -241,31 +249,28 @@ pub async fn lock(
 /// A locked task whose first success has come.
 #[derive(Clone, Debug)]
 pub struct Finished {
+    pub podcast_id: Uuid,
     pub id: Uuid,
     /// Kept only where a later task is built from it.
     pub result: Option<Box<RawValue>>,
 }
 
-pub async fn finish(
-    tx: &Transaction<'_>,
-    Between(lowest, highest): Between,
-    finished: &[Finished],
-) -> anyhow::Result<()> {
+pub async fn finish(tx: &Transaction<'_>, finished: &[Finished]) -> anyhow::Result<()> {
     if finished.is_empty() {
         return Ok(());
     }
     let update = tx
         .prepare_cached(
-            "update tasks set state = 'done', result = $2::jsonb -> id::text, run_at = null, last_class = 'success',
-                    last_error = null
-             where id = any($1) and podcast_id between $3 and $4",
+            "update tasks t set state = 'done', result = k.result, run_at = null, last_class = 'success', last_error = null
+             from unnest($1::uuid[], $2::uuid[], $3::jsonb[]) k (podcast_id, id, result)
+             where t.podcast_id = k.podcast_id and t.id = k.id",
         )
         .await?;
-    let ids: Vec<Uuid> = finished.iter().map(|f| f.id).collect();
-    // One object instead of a list: the database finds a key in it without walking through all of them.
-    let results: BTreeMap<Uuid, &RawValue> =
-        finished.iter().filter_map(|f| Some((f.id, f.result.as_deref()?))).collect();
-    tx.execute(&update, &[&ids, &Json(results), &lowest, &highest]).await?;
+    let podcasts: Vec<Uuid> = finished.iter().map(|task| task.podcast_id).collect();
+    let ids: Vec<Uuid> = finished.iter().map(|task| task.id).collect();
+    let results: Vec<Option<Json<&RawValue>>> =
+        finished.iter().map(|task| task.result.as_deref().map(Json)).collect();
+    tx.execute(&update, &[&podcasts, &ids, &results]).await?;
     Ok(())
 }
 

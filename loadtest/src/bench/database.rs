@@ -10,7 +10,7 @@ use common::publisher::Checkpoint;
 use common::store::attempts::{self, NewAttempt};
 use common::store::events;
 use common::store::podcasts::{self, Podcast};
-use common::store::tasks::{self, Between, Finished, NewTask, Start};
+use common::store::tasks::{self, Finished, Keys, NewTask, Start};
 use common::store::{Store, Transaction, fleet};
 use common::topology::Lane;
 use common::wire::{Outcome, VERSION};
@@ -107,19 +107,18 @@ impl Bench {
             .run(async |client| {
                 let tx = client.transaction().await?;
                 let ids: Vec<Uuid> = podcasts.iter().map(|podcast| podcast.id).collect();
-                let done: Vec<Uuid> = before.tasks.iter().map(|task| task.id).collect();
-                let between = Between::of(ids.iter().copied());
+                let done = Keys::of(before.tasks.iter().map(|task| (task.podcast_id, task.id)));
                 let (mut locked, _) = tokio::try_join!(
                     biased;
                     podcasts::lock(&tx, &ids),
-                    tasks::lock(&tx, between, &done),
+                    tasks::lock(&tx, &done),
                 )?;
                 let made: Vec<NewAttempt<'_>> = outcomes
                     .iter()
                     .map(|outcome| NewAttempt { outcome, principal: "bench", engine: "noop" })
                     .collect();
                 let finished: Vec<Finished> = outcomes.iter().filter_map(finished).collect();
-                tokio::try_join!(biased; attempts::insert(&tx, &made), tasks::finish(&tx, between, &finished))?;
+                tokio::try_join!(biased; attempts::insert(&tx, &made), tasks::finish(&tx, &finished))?;
                 let told: Vec<_> =
                     locked.iter_mut().map(|podcast| events::next(podcast, "progress")).collect();
                 let touched: Vec<&Podcast> = locked.iter().collect();
@@ -217,7 +216,7 @@ fn outcome(task: &NewTask) -> anyhow::Result<Outcome> {
 }
 
 fn finished(outcome: &Outcome) -> Option<Finished> {
-    Some(Finished { id: outcome.task, result: Some(outcome.result.clone()?) })
+    Some(Finished { podcast_id: outcome.podcast, id: outcome.task, result: Some(outcome.result.clone()?) })
 }
 
 async fn insert_floor(tx: &Transaction<'_>, ids: &[Uuid]) -> anyhow::Result<()> {

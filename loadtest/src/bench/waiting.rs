@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use common::store::tasks::{self, Between, Finished, Start, dispatch};
+use common::store::tasks::{self, Finished, Keys, Start, dispatch};
 use common::topology::Lane;
 use common::work::Kind;
 use serde_json::value::RawValue;
@@ -29,7 +29,7 @@ pub async fn cost_with(bench: &Bench, waiting: i64, transactions: usize) -> anyh
     fill(bench, waiting).await?;
     let podcasts = bench.podcasts(PODCASTS).await?;
     let publisher = Uuid::new_v4();
-    // Tasks with their podcasts.
+    // Podcasts and their tasks.
     let mut taken: Vec<(Uuid, Uuid)> = Vec::new();
     let mut measured = Waiting::default();
     for number in 0..transactions {
@@ -38,26 +38,26 @@ pub async fn cost_with(bench: &Bench, waiting: i64, transactions: usize) -> anyh
             task.start = Start::Ready;
         }
         let result = RawValue::from_string("{}".to_owned())?;
-        let finished: Vec<Finished> =
-            taken.iter().map(|(id, _)| Finished { id: *id, result: Some(result.clone()) }).collect();
-        let ids: Vec<Uuid> = taken.iter().map(|(id, _)| *id).collect();
-        let between = Between::of(taken.iter().map(|(_, podcast)| *podcast));
+        let finished = |(podcast_id, id): &(Uuid, Uuid)| Finished {
+            podcast_id: *podcast_id,
+            id: *id,
+            result: Some(result.clone()),
+        };
+        let finished: Vec<Finished> = taken.iter().map(finished).collect();
+        let keys = Keys::of(taken.iter().copied());
         let started = Instant::now();
         taken = bench
             .store()
             .run(async |client| {
                 let tx = client.transaction().await?;
-                tasks::lock(&tx, between, &ids).await?;
-                tasks::finish(&tx, between, &finished).await?;
+                tasks::lock(&tx, &keys).await?;
+                tasks::finish(&tx, &finished).await?;
                 tasks::insert(&tx, &batch.tasks, publisher).await?;
                 let ready = dispatch::take_ready(&tx, Kind::Tts, Lane::Normal, i64::MIN, TAKEN).await?;
-                let mut taken: Vec<(Uuid, Uuid)> =
-                    ready.iter().map(|ready| (ready.ticket.task, ready.ticket.podcast)).collect();
-                taken.sort_unstable();
-                let ids: Vec<Uuid> = taken.iter().map(|(id, _)| *id).collect();
-                let between = Between::of(taken.iter().map(|(_, podcast)| *podcast));
+                let taken: Vec<(Uuid, Uuid)> =
+                    ready.iter().map(|ready| (ready.ticket.podcast, ready.ticket.task)).collect();
                 let first = i64::try_from(number)? * TAKEN;
-                dispatch::mark_dispatched(&tx, between, &ids, publisher, first).await?;
+                dispatch::mark_dispatched(&tx, &Keys::of(taken.iter().copied()), publisher, first).await?;
                 tx.commit().await?;
                 Ok(taken)
             })

@@ -23,6 +23,8 @@ pub struct Observed {
     pub database: Totals,
     pub published: u64,
     pub restarts: usize,
+    /// How often the dashboard's open pages were renewed.
+    pub page_renewals: u64,
 }
 
 /// The goals of the document, for a run that is as fast as life.
@@ -245,6 +247,7 @@ fn servers(ran: &Ran, observed: &Observed) -> Vec<Figure> {
         Figure::new("messages_each", "messages published for a podcast", each(observed.published as f64), "")
             .better(Better::Lower),
         Figure::new("restarts", "roles that were killed or told to leave", observed.restarts as f64, ""),
+        Figure::new("page_renewals", "renewals of open pages", observed.page_renewals as f64, ""),
     ]
 }
 

@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::Between;
+use super::Keys;
 use crate::topology::Lane;
 use crate::wire::{Input, Said, Ticket, VERSION};
 use crate::work::Kind;
@@ -118,24 +118,22 @@ async fn written(tx: &Transaction<'_>, ticket: &Ticket) -> anyhow::Result<Vec<Sa
     rows.iter().map(|row| Ok(Said { speaker: row.try_get(0)?, text: row.try_get(1)? })).collect()
 }
 
-/// Marks locked tasks as on their way, with consecutive publish numbers from `first_seq` in the order given, which must be
-/// ascending.
+/// Marks locked tasks as on their way, with consecutive publish numbers from `first_seq`.
 pub async fn mark_dispatched(
     tx: &Transaction<'_>,
-    Between(lowest, highest): Between,
-    ascending_ids: &[Uuid],
+    keys: &Keys,
     publisher: Uuid,
     first_seq: i64,
 ) -> anyhow::Result<()> {
     let update = tx
         .prepare_cached(
-            "update tasks set state = 'dispatched', attempt = attempt + 1, publisher = $2,
-                    publish_seq = $3::bigint + width_bucket(id, $1) - 1, epoch = (select epoch from fleet),
-                    dispatched_at = now(), run_at = null
-             where id = any($1) and podcast_id between $4 and $5",
+            "update tasks t set state = 'dispatched', attempt = t.attempt + 1, publisher = $3,
+                    publish_seq = $4::bigint + k.place - 1, epoch = (select epoch from fleet), dispatched_at = now(), run_at = null
+             from unnest($1::uuid[], $2::uuid[]) with ordinality k (podcast_id, id, place)
+             where t.podcast_id = k.podcast_id and t.id = k.id",
         )
         .await?;
-    tx.execute(&update, &[&ascending_ids, &publisher, &first_seq, &lowest, &highest]).await?;
+    tx.execute(&update, &[&keys.podcasts, &keys.ids, &publisher, &first_seq]).await?;
     Ok(())
 }
 

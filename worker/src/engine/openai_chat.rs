@@ -13,6 +13,7 @@ mod queue;
 mod request;
 mod script;
 mod turns;
+mod words;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use serde_json::Value;
 use self::events::{Decoder, Event, Usage};
 use self::ladder::{Step, Steps};
 use self::prompt::Prompt;
+use self::words::Words;
 use super::openai_http::answer as refusals;
 use super::openai_http::pool::Quirks;
 use super::openai_http::{Client, Question, Refused, Reply};
@@ -52,6 +54,7 @@ pub struct OpenAiChat {
     name: String,
     client: Client,
     settings: Engine,
+    words: Words,
 }
 
 /// Takes an answer as it comes.
@@ -128,6 +131,7 @@ impl OpenAiChat {
             name: name.to_owned(),
             client: Client::new(name, settings)?,
             settings: settings.clone(),
+            words: Words::default(),
         })
     }
 

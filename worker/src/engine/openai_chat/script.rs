@@ -9,14 +9,12 @@ use super::{MAX_ASKS, OpenAiChat, wrong};
 use crate::engine::Call;
 use crate::engine::pace::planned;
 use crate::failure::Failure;
-use crate::text::{counts_words, speakable_units};
+use crate::text::speakable_units;
 
 /// Answers to one chapter, good and bad together.
 const MAX_ANSWERS: u32 = 12;
 /// The least that is asked for, in words or syllables.
 const LEAST: f64 = 20.0;
-/// Less text says little about how long its writer's words are.
-const ENOUGH_UNITS: f64 = 50.0;
 
 /// What a chapter has been through.
 #[derive(Debug, Default)]
@@ -49,7 +47,7 @@ pub(super) async fn write(
             // An earlier attempt broke off just before its end.
             return Ok(ScriptPart::default());
         }
-        let words = words_a_unit(&written, so_far, &input.brief.language);
+        let words = engine.words.a_unit(&input.brief.language, &written, so_far);
         let remaining = budget.map(|budget| ((budget.aim - so_far).max(LEAST) * words).round() as u32);
         let prompt = Prompt {
             system: prompt::system(&input.brief),
@@ -164,15 +162,6 @@ async fn budget(input: &ScriptInput, call: &Call) -> Option<Budget> {
     }
     let factor = call.pace.factor(planned(&input.brief)).await;
     Some(Budget::around(f64::from(input.plan.budget) * factor.unwrap_or(1.0), factor.is_some()))
-}
-
-/// A model counts words, a length words of usual length: how many of its own make one, by what it has written.
-fn words_a_unit(written: &[(String, String)], units: f64, language: &str) -> f64 {
-    if units < ENOUGH_UNITS || !counts_words(language) {
-        return 1.0;
-    }
-    let words: usize = written.iter().map(|(_, text)| text.split_whitespace().count()).sum();
-    (words as f64 / units).clamp(0.7, 1.4)
 }
 
 /// Speakers and texts of all that is accepted, by earlier attempts and by this one.

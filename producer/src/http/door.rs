@@ -68,10 +68,14 @@ pub(super) async fn admit(
     let mut response = match refusal {
         Some(problem) => problem.into_response(),
         None => {
-            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(caller.clone());
             next.run(request).await
         }
     };
+    if page {
+        // For the page that tells what went wrong.
+        response.extensions_mut().insert(caller);
+    }
     if let Some(rate) = rate {
         rate.tell(response.headers_mut());
     }

@@ -68,6 +68,7 @@ pub(crate) async fn a_podcast_is_watched_heard_and_left(servers: &Arc<Servers>) 
     browser.open("/podcasts/0190a000-0000-7000-8000-000000000000").await?;
     let told = browser.text(".notice.bad").await?;
     ensure!(told.starts_with("찾을 수 없습니다.") && told.contains("There is no podcast 0190a000"), "{told}");
+    ensure!(browser.text("nav a").await? == "팟캐스트", "one goes on from there as from any page");
     browser.is_accessible("not-found-korean").await?;
     browser.open(&format!("/podcasts/{id}")).await?;
     browser.click("form[action='/logout'] button").await?;

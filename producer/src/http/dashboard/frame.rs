@@ -88,7 +88,8 @@ pub(in crate::http) async fn frame(mut request: Request, next: Next) -> Response
     if response.status() == StatusCode::UNAUTHORIZED && !has_key && !streaming {
         response = to_sign_in(&visit, getting);
     } else if is_problem(&response) && !streaming {
-        response = as_page(response, visit).await;
+        let caller = response.extensions_mut().remove();
+        response = as_page(response, Visit { caller, ..visit }).await;
     }
     if fresh && !has_key && !response.headers().contains_key(header::SET_COOKIE) {
         set_cookie(&mut response, VISIT, &secret, None, secure);

@@ -154,9 +154,10 @@ pub async fn after(
 ) -> anyhow::Result<Vec<Event>> {
     let select = client
         .prepare_cached(
-            "select podcast_id, seq, at, event, data from events
-             where podcast_id = any($1) and seq > ($2::bigint[])[array_position($1, podcast_id)]
-             order by podcast_id, seq limit $3",
+            "select e.podcast_id, e.seq, e.at, e.event, e.data
+             from unnest($1::uuid[], $2::bigint[]) k (podcast_id, seq)
+                  join events e on e.podcast_id = k.podcast_id and e.seq > k.seq
+             order by e.podcast_id, e.seq limit $3",
         )
         .await?;
     let rows = client.query(&select, &[&podcasts, &seqs, &limit]).await?;

@@ -83,10 +83,11 @@ pub const SCENARIOS: [Scenario; 6] = [
         users: 100,
         requests_per_minute: 30.0,
         done_within: Duration::from_secs(45),
-        minutes: 30.0,
+        minutes: 20.0,
         articles: Some(200),
         outline_given: false,
-        faster: 20.0,
+        // As many as two cores can mix.
+        faster: 12.0,
         ..STEADY
     },
     // Podcasts of very different lengths, more of them than can be spoken for a while: who goes first is felt.

@@ -34,7 +34,7 @@ pub(crate) struct Run {
     /// 200 articles again and again, `order` for short and long podcasts, more than can be spoken for a while, `baseline` makes one podcast in sequence and one on the fleet
     #[arg(value_parser = ["light", "medium", "heavy", "soak", "cache", "order", "baseline"])]
     pub(crate) scenario: String,
-    /// How long requests arrive [default: 5; soak and cache 30, order 10]
+    /// How long requests arrive [default: 5; soak 30, cache 20, order 10]
     #[arg(long, value_name = "M")]
     pub(crate) minutes: Option<f64>,
     /// Decides about arrivals and latencies
@@ -55,7 +55,7 @@ pub(crate) struct Run {
     /// Keep so many pages of the dashboard open meanwhile
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) pages: u16,
-    /// Everything so many times as fast: latencies of the providers, and arrivals [default: 1; cache 20, order 10]
+    /// Everything so many times as fast: latencies of the providers, and arrivals [default: 1; cache 12, order 10]
     #[arg(long, value_name = "TIMES")]
     pub(crate) faster: Option<f64>,
     /// Write the report here as JSON; the page beside it ends in .html [default: out/loadtest/SCENARIO.json]
@@ -147,7 +147,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) workers: u16,
     /// Minutes of each load scenario
-    #[arg(long, value_name = "M", default_value_t = 1.0)]
+    #[arg(long, value_name = "M", default_value_t = 0.4)]
     pub(crate) minutes: f64,
     /// Decides about arrivals and latencies
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -19,7 +19,16 @@ pub(super) async fn measure(
     results: &mut Results,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let sequence = in_sequence(seed, shutdown).await?;
+    // A source that is longer than what the provider needs to remember a prompt: the outline is asked first and has it read.
+    let with_source: Vec<Value> = (1..=TIMES).map(|number| with_source(&request(number))).collect();
+    let mut forgetful = scenario::providers(seed, 1.0);
+    forgetful.chat.prompt_cache.saves = 0.0;
+    // These wait for their providers nearly all of the time, and for themselves: they do not disturb each other.
+    let (sequence, cached, uncached) = tokio::try_join!(
+        in_sequence(seed, shutdown),
+        made(scenario::providers(seed, 1.0), false, &with_source, shutdown),
+        made(forgetful, false, &with_source, shutdown),
+    )?;
     let bodies: Vec<Value> = (1..=TIMES).map(request).collect();
     let alone = made(scenario::providers(seed, 1.0), true, &bodies, shutdown).await?;
     let of = |value: fn(&One) -> f64| median(&alone.iter().map(value).collect::<Vec<_>>());
@@ -31,12 +40,6 @@ pub(super) async fn measure(
     results.value("first_audio_beyond_s", of(|one| one.first_audio - one.providers_first));
     results.value("ending_beyond_s", of(|one| one.ending));
 
-    // A source that is longer than what the provider needs to remember a prompt: the outline is asked first and has it read.
-    let with_source: Vec<Value> = (1..=TIMES).map(|number| with_source(&request(number))).collect();
-    let cached = made(scenario::providers(seed, 1.0), false, &with_source, shutdown).await?;
-    let mut forgetful = scenario::providers(seed, 1.0);
-    forgetful.chat.prompt_cache.saves = 0.0;
-    let uncached = made(forgetful, false, &with_source, shutdown).await?;
     let scripts = |all: &[One]| median(&all.iter().map(|one| one.scripts).collect::<Vec<_>>());
     let asked = |all: &[One]| all.iter().map(|one| one.asked).collect::<Vec<_>>();
     results.raw.insert("asked".to_owned(), json!({"cached": asked(&cached), "uncached": asked(&uncached)}));

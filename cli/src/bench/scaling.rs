@@ -17,8 +17,8 @@ use crate::load::stage::{Setup, Stage};
 
 const WORKERS: [u16; 4] = [1, 2, 4, 8];
 const AT_A_TIME: u16 = 4;
-/// Podcasts for each worker: 15 waves of four segments.
-const PODCASTS: usize = 3;
+/// Podcasts for each worker: 10 waves of four segments.
+const PODCASTS: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) async fn measure(

@@ -11,16 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::Results;
 use crate::load::measure as load;
 
-/// Minutes in which requests arrive, of a day that is ten times as fast.
-const MINUTES: f64 = 4.0;
-
 pub(super) async fn measure(
     seed: u64,
     results: &mut Results,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut scenario = Scenario::named("order").context("a scenario of this name")?;
-    scenario.minutes = MINUTES;
+    let scenario = Scenario::named("order").context("a scenario of this name")?;
     let by_arrival = load(&scenario, seed, Order::Arrival, shutdown).await?;
     let by_work = load(&scenario, seed, Order::Work, shutdown).await?;
     let seconds = |document: &Document, id| document.figure(id).and_then(|row| row.value);

@@ -23,13 +23,17 @@ pub(super) async fn measure(
     let with_source: Vec<Value> = (1..=TIMES).map(|number| with_source(&request(number))).collect();
     let mut forgetful = scenario::providers(seed, 1.0);
     forgetful.chat.prompt_cache.saves = 0.0;
+    // Everything is written at once, so that nothing but the speech is waited for.
+    let bodies: Vec<Value> = (1..=TIMES).map(request).collect();
+    let mut at_once = scenario::providers(seed, 1.0);
+    (at_once.chat.first_token, at_once.chat.whole) = (Latency::NONE, None);
     // These wait for their providers nearly all of the time, and for themselves: they do not disturb each other.
-    let (sequence, cached, uncached) = tokio::try_join!(
+    let (sequence, cached, uncached, spoken) = tokio::try_join!(
         in_sequence(seed, shutdown),
         made(scenario::providers(seed, 1.0), false, &with_source, shutdown),
         made(forgetful, false, &with_source, shutdown),
+        made(at_once, true, &bodies, shutdown),
     )?;
-    let bodies: Vec<Value> = (1..=TIMES).map(request).collect();
     let alone = made(scenario::providers(seed, 1.0), true, &bodies, shutdown).await?;
     let of = |value: fn(&One) -> f64| median(&alone.iter().map(value).collect::<Vec<_>>());
     let completed = of(|one| one.completed);
@@ -45,10 +49,6 @@ pub(super) async fn measure(
     results.raw.insert("asked".to_owned(), json!({"cached": asked(&cached), "uncached": asked(&uncached)}));
     results.set("scripts_cached_s", Measured::value(scripts(&cached)).against(scripts(&uncached)));
 
-    // Everything is written at once, so that nothing but the speech is waited for.
-    let mut at_once = scenario::providers(seed, 1.0);
-    (at_once.chat.first_token, at_once.chat.whole) = (Latency::NONE, None);
-    let spoken = made(at_once, true, &bodies, shutdown).await?;
     let speech: Vec<f64> = spoken.iter().map(|one| one.speech).collect();
     results.set("speech_s", Measured::value(median(&speech)).against(sequence.speech));
 

@@ -21,8 +21,8 @@ impl Pages {
     pub(super) fn open(count: u16, apis: &[String]) -> Pages {
         let stop = CancellationToken::new();
         let mut open = JoinSet::new();
-        for api in apis.iter().cycle().take(usize::from(count)).cloned() {
-            let stop = stop.clone();
+        for api in apis.iter().cycle().take(usize::from(count)) {
+            let (api, stop) = (api.clone(), stop.clone());
             open.spawn(async move {
                 let mut renewals = 0;
                 tokio::select! {

@@ -4,15 +4,18 @@ use anyhow::Context;
 use common::amqp;
 use common::crash;
 use common::store::{Store, fleet, tasks::repair};
-use common::topology::{self, Lane, epoch_queue, lane_queue};
+use common::topology::{Lane, declare_queue, epoch_queue, lane_queue};
 use common::work::Kind;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Connection, ErrorKind};
+use lapin::Connection;
 use std::time::Duration;
 use uuid::Uuid;
 
-use crate::sweep;
+use crate::{Env, sweep};
+
+/// The reply code of AMQP 0-9-1 for a queue that does not exist.
+const NOT_FOUND: u16 = 404;
 
 /// What a passive declaration says of a queue.
 enum Found {
@@ -23,7 +26,8 @@ enum Found {
 
 /// Makes sure that every lane exists, and that the epoch is the broker's. What was dispatched into a broker or a lane that
 /// has forgotten it becomes ready again.
-pub(crate) async fn prepare(connection: &Connection, store: &Store, timeout: Duration) -> anyhow::Result<()> {
+pub(crate) async fn prepare(env: &Env, connection: &Connection) -> anyhow::Result<()> {
+    let (store, timeout) = (&env.store, env.config.broker.timeout());
     let epoch = store
         .run(async |client| {
             let tx = client.transaction().await?;
@@ -33,12 +37,13 @@ pub(crate) async fn prepare(connection: &Connection, store: &Store, timeout: Dur
         })
         .await?;
     if matches!(look(connection, &epoch_queue(epoch), timeout).await?, Found::Missing) {
-        begin_epoch(connection, store, epoch, timeout).await?;
+        begin_epoch(env, connection, epoch).await?;
     }
     for kind in Kind::ALL {
         for lane in Lane::ALL {
-            if matches!(look(connection, &lane_queue(kind, lane), timeout).await?, Found::Missing) {
-                declare(connection, &lane_queue(kind, lane), timeout).await?;
+            let queue = lane_queue(kind, lane);
+            if matches!(look(connection, &queue, timeout).await?, Found::Missing) {
+                declare_queue(connection, &queue, false, env.dead_letters(), timeout).await?;
                 release_lane(store, kind, lane).await?;
             }
         }
@@ -64,15 +69,12 @@ pub(crate) async fn empty_ones(
 }
 
 /// The new marker is declared first and the epoch exchanged after: whoever dies in between leaves only a queue behind.
-async fn begin_epoch(
-    connection: &Connection,
-    store: &Store,
-    old: Uuid,
-    timeout: Duration,
-) -> anyhow::Result<()> {
+async fn begin_epoch(env: &Env, connection: &Connection, old: Uuid) -> anyhow::Result<()> {
     let new = Uuid::new_v4();
-    declare(connection, &epoch_queue(new), timeout).await?;
-    let released = store
+    let (queue, timeout) = (epoch_queue(new), env.config.broker.timeout());
+    declare_queue(connection, &queue, false, env.dead_letters(), timeout).await?;
+    let released = env
+        .store
         .run(async |client| {
             let tx = client.transaction().await?;
             let won = fleet::replace_epoch(&tx, old, new).await?;
@@ -102,15 +104,6 @@ async fn release_lane(store: &Store, kind: Kind, lane: Lane) -> anyhow::Result<(
     Ok(())
 }
 
-async fn declare(connection: &Connection, queue: &str, timeout: Duration) -> anyhow::Result<()> {
-    let channel = amqp::channel(connection, timeout).await?;
-    tokio::time::timeout(timeout, topology::declare_queue(&channel, queue, false))
-        .await
-        .with_context(|| format!("the broker did not declare {queue} in time"))??;
-    channel.close(200, "declared".into()).await.ok();
-    Ok(())
-}
-
 /// Looks on a channel of its own, because a missing queue closes it. Only 404 counts as missing.
 async fn look(connection: &Connection, queue: &str, timeout: Duration) -> anyhow::Result<Found> {
     let channel = amqp::channel(connection, timeout).await?;
@@ -125,14 +118,7 @@ async fn look(connection: &Connection, queue: &str, timeout: Duration) -> anyhow
             channel.close(200, "looked".into()).await.ok();
             Ok(Found::Messages(messages))
         }
-        Err(error) if is_not_found(&error) => Ok(Found::Missing),
+        Err(error) if amqp::reply_code(&error) == Some(NOT_FOUND) => Ok(Found::Missing),
         Err(error) => Err(error).with_context(|| format!("looking for the queue {queue}")),
-    }
-}
-
-fn is_not_found(error: &lapin::Error) -> bool {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => error.get_id() == 404,
-        _ => false,
     }
 }

@@ -21,6 +21,7 @@ mod tally;
 mod window;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::backoff::Reconnect;
 use common::blobs::Blobs;
@@ -28,6 +29,7 @@ use common::config::Config;
 use common::process::{self, Readiness};
 use common::publisher::Ledger;
 use common::store::{self, Store};
+use common::topology::DeadLetters;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +48,17 @@ pub(crate) struct Env {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) readiness: Readiness,
     pub(crate) tally: Tally,
+    /// Whether the broker was found to keep no leader for a queue that was declared the usual way.
+    pub(crate) loses_leaders: AtomicBool,
+}
+
+impl Env {
+    fn dead_letters(&self) -> DeadLetters {
+        match self.loses_leaders.load(Ordering::Relaxed) {
+            false => DeadLetters::AtLeastOnce,
+            true => DeadLetters::AtMostOnce,
+        }
+    }
 }
 
 /// Runs a collector until shutdown.
@@ -60,6 +73,7 @@ pub async fn run(
         ledger: Ledger::new(),
         readiness: Readiness::default(),
         tally: Tally::default(),
+        loses_leaders: AtomicBool::new(false),
         config,
     };
     let mut background = JoinSet::new();

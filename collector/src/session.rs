@@ -96,9 +96,8 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<Session<'a>> {
         let timeout = env.config.broker.timeout();
         let settings = &env.config.collector;
-        let setup = amqp::channel(consuming, timeout).await?;
-        topology::declare_shared(&setup, settings.partitions, settings.single_active).await?;
-        lanes::prepare(consuming, &env.store, timeout).await?;
+        topology::declare_shared(consuming, &env.config, env.dead_letters()).await?;
+        lanes::prepare(env, consuming).await?;
         let channel = amqp::confirming_channel(publishing, timeout).await?;
         let (publisher, confirms) =
             TicketPublisher::new(env.ledger.clone(), channel, env.blobs.clone(), timeout);
@@ -110,6 +109,7 @@ impl<'a> Session<'a> {
             let queue = outcomes_queue_name(partition, settings.partitions);
             outcomes.push(amqp::consume(&outcomes_channel, &queue, "collector", false, timeout).await?);
         }
+        let listening = amqp::channel(consuming, timeout).await?;
         let dead_channel = amqp::channel(consuming, timeout).await?;
         dead_channel.basic_qos(1, BasicQosOptions::default()).await?;
         let mut window = Window::new(Instant::now());
@@ -118,7 +118,7 @@ impl<'a> Session<'a> {
             env,
             consuming,
             outcomes: select_all(outcomes),
-            heartbeats: amqp::listen(&setup, HEARTBEATS_EXCHANGE, "", "collector", timeout).await?,
+            heartbeats: amqp::listen(&listening, HEARTBEATS_EXCHANGE, "", "collector", timeout).await?,
             dead: amqp::consume(&dead_channel, DEAD_QUEUE, "collector", false, timeout).await?,
             hints: amqp::channel(publishing, timeout).await?,
             publisher,

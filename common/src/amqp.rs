@@ -220,6 +220,14 @@ pub async fn close(connection: &Connection, timeout: Duration) {
     }
 }
 
+/// The reply code of AMQP 0-9-1 with which the broker closed the channel or the connection.
+pub fn reply_code(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}
+
 /// Puts a bound on a call to the broker.
 pub async fn bounded<T>(
     timeout: Duration,

@@ -2,16 +2,22 @@
 //! changed once it exists.
 
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::Context;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, ExchangeKind};
+use lapin::{Channel, Connection, ExchangeKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::amqp;
+use crate::config::Config;
 use crate::work::Kind;
+
+/// The reply code of AMQP 0-9-1 for a declaration that does not fit what exists.
+const PRECONDITION_FAILED: u16 = 406;
 
 pub const REQUESTS_EXCHANGE: &str = "podfleet.requests";
 pub const REQUESTS_QUEUE: &str = "podfleet.requests.v1";
@@ -88,14 +94,38 @@ pub fn epoch_queue(epoch: Uuid) -> String {
     format!("podfleet.epoch.{}.v1", epoch.simple())
 }
 
+/// How the broker passes to the dead queue what it gives up. Every queue works with either; only the one who declares it chooses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetters {
+    /// By a process of the broker that keeps the message until the dead queue has confirmed it.
+    #[default]
+    AtLeastOnce,
+    /// At once and unconfirmed, without that process: for a broker that has lost the supervisor of them all, as 3.10 does when a
+    /// queue is deleted while it elects its leader. Until it is restarted, no new queue with such a process keeps a leader.
+    AtMostOnce,
+}
+
+impl DeadLetters {
+    fn other(self) -> DeadLetters {
+        match self {
+            DeadLetters::AtLeastOnce => DeadLetters::AtMostOnce,
+            DeadLetters::AtMostOnce => DeadLetters::AtLeastOnce,
+        }
+    }
+}
+
 /// Arguments of a durable queue. The broker keeps no count that we rely on: the delivery limit is a last resort against a
 /// message that kills every reader before it is even counted by us, and leads to the dead queue.
-pub fn durable_arguments(single_active: bool) -> FieldTable {
+fn durable_arguments(single_active: bool, dead_letters: DeadLetters) -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(20));
     arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString(DEAD_EXCHANGE.into()));
-    arguments.insert("x-dead-letter-strategy".into(), AMQPValue::LongString("at-least-once".into()));
+    let strategy = match dead_letters {
+        DeadLetters::AtLeastOnce => "at-least-once",
+        DeadLetters::AtMostOnce => "at-most-once",
+    };
+    arguments.insert("x-dead-letter-strategy".into(), AMQPValue::LongString(strategy.into()));
     arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     if single_active {
         arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
@@ -103,18 +133,41 @@ pub fn durable_arguments(single_active: bool) -> FieldTable {
     arguments
 }
 
-/// Declares a durable queue; the same call finds the one that exists.
-pub async fn declare_queue(channel: &Channel, name: &str, single_active: bool) -> anyhow::Result<()> {
-    let options = QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare(name.into(), options, durable_arguments(single_active)).await.with_context(|| {
+/// Declares a durable queue; the same call finds the one that exists, however it passes on its dead letters.
+pub async fn declare_queue(
+    connection: &Connection,
+    name: &str,
+    single_active: bool,
+    dead_letters: DeadLetters,
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    // A declaration that is refused takes its channel along.
+    let declare = async |dead_letters| {
+        let channel = connection.create_channel().await?;
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(name.into(), options, durable_arguments(single_active, dead_letters)).await?;
+        channel.close(200, "declared".into()).await
+    };
+    let declared = async {
+        match declare(dead_letters).await {
+            Err(error) if amqp::reply_code(&error) == Some(PRECONDITION_FAILED) => declare(dead_letters.other()).await,
+            result => result,
+        }
+    };
+    amqp::bounded(timeout, "declaring a queue", declared).await.with_context(|| {
         format!("declaring the queue {name}; if it exists with other arguments, delete it or use another virtual host")
-    })?;
-    Ok(())
+    })
 }
 
 /// Declares everything that is shared: exchanges, the dead queue, the intake and the outcome queues. Lanes are declared by
 /// the dispatcher, which must know when one is new.
-pub async fn declare_shared(channel: &Channel, partitions: u16, single_active: bool) -> anyhow::Result<()> {
+pub async fn declare_shared(
+    connection: &Connection,
+    config: &Config,
+    dead_letters: DeadLetters,
+) -> anyhow::Result<()> {
+    let timeout = config.broker.timeout();
+    let channel = amqp::channel(connection, timeout).await?;
     let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
     for (name, kind) in [
         (REQUESTS_EXCHANGE, ExchangeKind::Fanout),
@@ -127,15 +180,18 @@ pub async fn declare_shared(channel: &Channel, partitions: u16, single_active: b
             .await
             .with_context(|| format!("declaring the exchange {name}"))?;
     }
-    declare_dead_queue(channel).await?;
-    declare_queue(channel, REQUESTS_QUEUE, false).await?;
-    for partition in 0..partitions {
-        declare_queue(channel, &outcomes_queue_name(partition, partitions), single_active).await?;
+    declare_dead_queue(&channel).await?;
+    declare_queue(connection, REQUESTS_QUEUE, false, dead_letters, timeout).await?;
+    let collector = &config.collector;
+    for partition in 0..collector.partitions {
+        let queue = outcomes_queue_name(partition, collector.partitions);
+        declare_queue(connection, &queue, collector.single_active, dead_letters, timeout).await?;
     }
     let bind = QueueBindOptions::default();
     channel
         .queue_bind(REQUESTS_QUEUE.into(), REQUESTS_EXCHANGE.into(), "".into(), bind, FieldTable::default())
         .await?;
+    channel.close(200, "declared".into()).await.ok();
     Ok(())
 }
 

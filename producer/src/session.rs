@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use common::amqp;
 use common::crash;
 use common::publisher::TicketPublisher;
-use common::topology::{self, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, REQUESTS_QUEUE};
+use common::topology::{self, DeadLetters, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, REQUESTS_QUEUE};
 use common::wire::{Hint, Pulse};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -85,9 +85,7 @@ impl<'a> Session<'a> {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Session<'a>> {
         let timeout = env.config.broker.timeout();
-        let setup = amqp::channel(consuming, timeout).await?;
-        let collector = &env.config.collector;
-        topology::declare_shared(&setup, collector.partitions, collector.single_active).await?;
+        topology::declare_shared(consuming, &env.config, DeadLetters::default()).await?;
         let requests_channel = amqp::channel(consuming, timeout).await?;
         requests_channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let requests = amqp::consume(&requests_channel, REQUESTS_QUEUE, "producer", false, timeout).await?;
@@ -101,8 +99,9 @@ impl<'a> Session<'a> {
         };
         let hints = amqp::channel(publishing, timeout).await?;
         let channel = amqp::confirming_channel(publishing, timeout).await?;
-        let news = amqp::listen(&setup, EVENTS_EXCHANGE, "podcast.#", "producer", timeout).await?;
-        let heartbeats = amqp::listen(&setup, HEARTBEATS_EXCHANGE, "", "producer", timeout).await?;
+        let listening = amqp::channel(consuming, timeout).await?;
+        let news = amqp::listen(&listening, EVENTS_EXCHANGE, "podcast.#", "producer", timeout).await?;
+        let heartbeats = amqp::listen(&listening, HEARTBEATS_EXCHANGE, "", "producer", timeout).await?;
         // Last, so that nothing waits for confirms of a session that did not open.
         let (publisher, confirms) =
             TicketPublisher::new(env.link.ledger().clone(), channel, env.blobs.clone(), timeout);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use common::config::Broker;
-use common::{amqp, topology};
+use common::amqp;
+use common::topology::{self, DeadLetters};
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, BasicRejectOptions, QueueDeclareOptions,
     QueueDeleteOptions,
@@ -107,7 +108,8 @@ async fn queues(connection: &Connection, timeout: Duration, found: &mut Findings
     let name = |what: &str| format!("podfleet.doctor.{what}.{}", Uuid::new_v4().simple());
     let channel = amqp::confirming_channel(connection, timeout).await?;
     let quorum = name("quorum");
-    topology::declare_queue(&channel, &quorum, false).await?;
+    // Deleted soon, it must not have a process for its dead letters, whose end could take those of all other queues along.
+    topology::declare_queue(connection, &quorum, false, DeadLetters::AtMostOnce, timeout).await?;
     found.ok(
         "quorum queues",
         "declared as the fleet declares its own",

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use common::access::Role;
-use common::config::Broker;
-use common::{amqp, topology};
+use common::config::{Broker, Config};
+use common::amqp;
+use common::topology::{self, DeadLetters};
 use futures_util::StreamExt;
 use producer::{Access, ROUTES, Route};
 use reqwest::{RequestBuilder, Response};
@@ -392,7 +393,7 @@ pub(crate) async fn tenants_of_the_broker_see_their_podcasts_over_http(
     let key = make_key(&fleet, &user, "viewer", &[]).await?;
     let connection = amqp::connect(&broker, "test").await?;
     let channel = amqp::confirming_channel(&connection, broker.timeout()).await?;
-    topology::declare_shared(&channel, 1, true).await?;
+    topology::declare_shared(&connection, &Config::default(), DeadLetters::default()).await?;
     let properties =
         amqp::persistent_json().with_message_id("theirs".into()).with_user_id(user.as_str().into());
     let body = br#"{"source": {"text": "Published by a user of the broker."}}"#;

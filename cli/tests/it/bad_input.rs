@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use common::config::Broker;
-use common::{amqp, topology};
+use common::config::{Broker, Config};
+use common::amqp;
+use common::topology::{self, DeadLetters};
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 
@@ -87,7 +88,7 @@ pub(crate) async fn amqp_refusals_become_dead_letters(servers: &Arc<Servers>) ->
             amqp::publish(&channel, topology::REQUESTS_EXCHANGE, "", body, properties, timeout).await?;
         Ok(amqp::confirmed(confirm, timeout).await?)
     };
-    topology::declare_shared(&channel, 1, true).await?;
+    topology::declare_shared(&connection, &Config::default(), DeadLetters::default()).await?;
     for (number, (body, ..)) in refusals.iter().enumerate() {
         let properties = amqp::persistent_json().with_message_id(format!("bad-{number}").into());
         publish(body.as_bytes(), properties).await?;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use common::config::Broker;
-use common::{amqp, topology};
+use common::config::{Broker, Config};
+use common::amqp;
+use common::topology::{self, DeadLetters};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
@@ -97,7 +98,7 @@ pub(crate) async fn a_days_characters_are_counted_to_the_last(servers: &Arc<Serv
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
     let connection = amqp::connect(&broker, "test").await?;
     let channel = amqp::confirming_channel(&connection, broker.timeout()).await?;
-    topology::declare_shared(&channel, 1, true).await?;
+    topology::declare_shared(&connection, &Config::default(), DeadLetters::default()).await?;
     let exclusive =
         QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     let replies = channel.queue_declare("".into(), exclusive, FieldTable::default()).await?;

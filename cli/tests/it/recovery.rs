@@ -17,6 +17,9 @@ use crate::Test;
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("recovery::broker::an_alarm_is_waited_out", |s| Box::pin(broker::an_alarm_is_waited_out(s))),
     ("recovery::broker::a_fleet_begins_all_at_once", |s| Box::pin(broker::a_fleet_begins_all_at_once(s))),
+    ("recovery::broker::a_broker_that_loses_leaders_is_worked_with", |s| {
+        Box::pin(broker::a_broker_that_loses_leaders_is_worked_with(s))
+    }),
     ("recovery::broker::a_partition_is_survived", |s| Box::pin(broker::a_partition_is_survived(s))),
     ("recovery::broker::a_consumer_that_timed_out_is_built_again", |s| {
         Box::pin(broker::a_consumer_that_timed_out_is_built_again(s))

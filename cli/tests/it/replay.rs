@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use common::config::Broker;
-use common::{amqp, topology};
+use common::config::{Broker, Config};
+use common::amqp;
+use common::topology::{self, DeadLetters};
 use loadtest::providers::{Provider, Settings};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -352,7 +353,7 @@ pub(crate) async fn a_refused_request_is_repaired(servers: &Arc<Servers>) -> any
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
     let connection = amqp::connect(&broker, "test").await?;
     let channel = amqp::confirming_channel(&connection, broker.timeout()).await?;
-    topology::declare_shared(&channel, 1, true).await?;
+    topology::declare_shared(&connection, &Config::default(), DeadLetters::default()).await?;
     let timeout = Duration::from_secs(10);
     let mut request = numbered_article(1, 2);
     request["target_minutes"] = json!(600);

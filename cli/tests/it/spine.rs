@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use common::config::Broker;
-use common::{amqp, topology};
+use common::config::{Broker, Config};
+use common::amqp;
+use common::topology::{self, DeadLetters};
 use futures_util::StreamExt;
 use lapin::BasicProperties;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
@@ -132,7 +133,7 @@ pub(crate) async fn requests_come_over_amqp_too(servers: &Arc<Servers>) -> anyho
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
     let connection = amqp::connect(&broker, "test").await?;
     let channel = amqp::confirming_channel(&connection, broker.timeout()).await?;
-    topology::declare_shared(&channel, 1, true).await?;
+    topology::declare_shared(&connection, &Config::default(), DeadLetters::default()).await?;
     let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
     let replies = channel.queue_declare("".into(), exclusive, FieldTable::default()).await?.name().clone();
     let body = serde_json::to_vec(&json!({"source": {"text": ARTICLE}}))?;

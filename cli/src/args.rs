@@ -82,6 +82,12 @@ pub(crate) enum Command {
     Pauses(acts::Pauses),
     /// End a pause
     Resume(acts::Resume),
+    /// Show what waits in each lane, and for how long
+    Queues(Fleet),
+    /// Show the workers that were heard of in the last seconds, and what they have in hand
+    Workers(Fleet),
+    /// List what was erased, and whether all of it is gone
+    Erasures(Fleet),
     /// Download an episode, its transcript or its chapters
     Download(Download),
     /// Look at what was given up, and let it go on
@@ -302,6 +308,13 @@ pub(crate) struct Cancel {
     pub(crate) dry_run: bool,
 }
 
+/// Something that the fleet tells of itself.
+#[derive(Debug, Args)]
+pub(crate) struct Fleet {
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Download {
     #[command(flatten)]
@@ -328,6 +341,9 @@ impl Command {
             | Command::Show(One { server, .. })
             | Command::Watch(One { server, .. })
             | Command::Cancel(Cancel { server, .. })
+            | Command::Queues(Fleet { server })
+            | Command::Workers(Fleet { server })
+            | Command::Erasures(Fleet { server })
             | Command::Download(Download { server, .. }) => server.json,
             Command::Replay(acts::Replay { server, .. })
             | Command::FinishWithout(acts::FinishWithout { server, .. })

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod dead;
 pub(crate) mod download;
 pub(crate) mod feed;
+pub(crate) mod fleet;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod list;

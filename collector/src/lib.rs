@@ -2,7 +2,7 @@
 //! together with the tasks that they unlock, acks, and publishes those tickets.
 //!
 //! Read in this order: [`session`] (the loop), [`commit`] (one transaction), [`advance`] (what an outcome changes: pure),
-//! [`sweep`] (what the clock changes), [`window`] (how much may be on its way), [`lanes`] (the broker's memory), [`leaderless`] (queues
+//! [`sweep`] (what the clock changes), [`window`] (how much may be on its way), [`queues`] (the broker's memory), [`leaderless`] (queues
 //! that the broker has lost), [`inspect`] (missed fan-ins, counters), [`orphans`] (blobs that nobody needs).
 
 pub mod advance;
@@ -10,11 +10,11 @@ mod awaited;
 mod commit;
 mod dead;
 mod inspect;
-mod lanes;
 mod leaderless;
 mod mixers;
 mod orphans;
 mod plan;
+mod queues;
 mod session;
 mod sweep;
 mod tally;
@@ -53,7 +53,11 @@ pub(crate) struct Env {
 }
 
 impl Env {
-    fn dead_letters(&self) -> DeadLetters {
+    pub(crate) fn keeps_no_leaders(&self) {
+        self.loses_leaders.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dead_letters(&self) -> DeadLetters {
         match self.loses_leaders.load(Ordering::Relaxed) {
             false => DeadLetters::AtLeastOnce,
             true => DeadLetters::AtMostOnce,
@@ -108,7 +112,10 @@ async fn supervise(env: &Env, shutdown: &CancellationToken) -> anyhow::Result<()
         let started = std::time::Instant::now();
         let ended = async {
             if !migrated {
-                store::migrate(&env.config.database).await?;
+                match shutdown.run_until_cancelled(store::migrate(&env.config.database)).await {
+                    Some(ended) => ended?,
+                    None => return Ok(()),
+                };
                 migrated = true;
             }
             session::run(env, shutdown).await

@@ -9,7 +9,7 @@ use common::crash;
 use common::durations::Durations;
 use common::publisher::TicketPublisher;
 use common::store::{self, durations, fleet, tasks::repair};
-use common::topology::{self, DEAD_QUEUE, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, outcomes_queue_name};
+use common::topology::{DEAD_QUEUE, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, outcomes_queue_name};
 use common::wire::{self, Outcome, Pulse};
 use futures_util::stream::{SelectAll, select_all};
 use futures_util::{FutureExt, StreamExt};
@@ -25,7 +25,7 @@ use crate::commit::{self, Committed};
 use crate::inspect::Inspector;
 use crate::sweep::{self, Sweeper};
 use crate::window::Window;
-use crate::{Env, dead, lanes, leaderless};
+use crate::{Env, dead, queues};
 
 /// A batch is at most this many outcomes, or this many bytes.
 const MAX_OUTCOMES: usize = 1_000;
@@ -53,7 +53,9 @@ pub(crate) async fn run(env: &Env, shutdown: &CancellationToken) -> anyhow::Resu
     let mut tasks = JoinSet::new();
     let result = async {
         amqp::probe(&publishing, timeout).await?;
-        leaderless::delete(env, &consuming).await?;
+        let prepared = shutdown.run_until_cancelled(queues::prepare(env, &consuming)).await;
+        let Some(prepared) = prepared else { return Ok(()) };
+        prepared?;
         let opened = tokio::time::timeout(OPENING, Session::open(env, &publishing, &consuming, &mut tasks));
         let mut session = opened.await.context("the broker did not answer in time")??;
         env.readiness.set(true);
@@ -96,8 +98,6 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<Session<'a>> {
         let timeout = env.config.broker.timeout();
         let settings = &env.config.collector;
-        topology::declare_shared(consuming, &env.config, env.dead_letters()).await?;
-        lanes::prepare(env, consuming).await?;
         let channel = amqp::confirming_channel(publishing, timeout).await?;
         let (publisher, confirms) =
             TicketPublisher::new(env.ledger.clone(), channel, env.blobs.clone(), timeout);
@@ -201,7 +201,7 @@ impl<'a> Session<'a> {
             }
         };
         // All of them are looked at: workers cannot consume from a lane that was deleted while it was idle.
-        let empty = lanes::empty_ones(self.consuming, self.timeout).await?;
+        let empty = queues::empty_lanes(self.consuming, self.timeout).await?;
         if suspects.is_empty() || self.listening_since.elapsed() < LISTENED {
             return Ok(());
         }

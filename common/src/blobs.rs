@@ -74,6 +74,10 @@ pub fn family(key: &str) -> Vec<String> {
     endings.iter().map(|ending| self::key(tenant, what, stem, ending)).collect()
 }
 
+fn sync_folder(folder: &std::path::Path) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
+}
+
 /// Of a recording's key, the hash of what it was made of.
 pub fn spoken_hash(key: &str) -> Option<&str> {
     let (_, file) = key.split_once("/tts/")?;
@@ -112,21 +116,36 @@ impl Blobs {
         tokio::task::spawn_blocking(move || blobs.link(&key, file)).await?
     }
 
-    /// Gives a written file its name, once its bytes are on the disk.
+    /// Gives a written file its name, once its bytes are on the disk; the name is there, too, before a row tells of it.
     fn link(&self, key: &str, file: tempfile::NamedTempFile) -> anyhow::Result<bool> {
         let target = self.path(key)?;
+        let folder = target.parent().unwrap_or(&self.folder);
         let linked = || {
             file.as_file().sync_data()?;
-            if let Some(parent) = target.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            match file.persist_noclobber(&target) {
-                Ok(_) => Ok(true),
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-                Err(error) => Err(error.error),
-            }
+            self.make_folder(folder)?;
+            let new = match file.persist_noclobber(&target) {
+                Ok(_) => true,
+                // Whoever was first may not have come to this yet.
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => false,
+                Err(error) => return Err(error.error),
+            };
+            sync_folder(folder)?;
+            Ok(new)
         };
         linked().map_err(|error| self.unstored(key, error))
+    }
+
+    /// Makes a folder below the store's own, and those above it, such that they are still there after the power was lost.
+    fn make_folder(&self, folder: &std::path::Path) -> io::Result<()> {
+        if folder == self.folder || folder.is_dir() {
+            return Ok(());
+        }
+        let above = folder.parent().unwrap_or(&self.folder);
+        self.make_folder(above)?;
+        match std::fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => sync_folder(above),
+        }
     }
 
     fn unstored(&self, key: &str, error: io::Error) -> anyhow::Error {

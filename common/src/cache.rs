@@ -4,13 +4,13 @@ mod claim;
 mod health;
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use redis::AsyncCommands;
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncCommands, IntoConnectionInfo};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use tokio::sync::OnceCell;
 
 use crate::config;
 use crate::work::Kind;
@@ -21,6 +21,7 @@ pub use self::health::{Health, health};
 /// After this many timeouts or errors in a row the cache is left alone for [`REST`].
 const FAILURES_BEFORE_REST: u32 = 3;
 const REST: Duration = Duration::from_secs(5);
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 /// Going through all that is cached.
 const FORGETTING: Duration = Duration::from_secs(30);
 
@@ -36,7 +37,8 @@ pub struct Cache {
 
 struct Shared {
     client: redis::Client,
-    connection: OnceCell<ConnectionManager>,
+    /// Connects when it is used first, and goes on with that however short the time is that one call waits for it.
+    connection: OnceLock<ConnectionManager>,
     budget: Duration,
     failures: AtomicU32,
     /// Milliseconds since `born` until which the cache rests.
@@ -66,13 +68,17 @@ impl Cache {
         if settings.url.is_empty() {
             return Ok(Cache { shared: None });
         }
-        let client = redis::Client::open(settings.url.as_str()).map_err(|error| {
+        let address = settings.url.as_str().into_connection_info().and_then(|address| {
+            // What a machine that is gone never acknowledges ends the connection, and another is made.
+            redis::Client::open(address.set_tcp_settings(TcpSettings::default().set_user_timeout(UNACKNOWLEDGED)))
+        });
+        let client = address.map_err(|error| {
             anyhow::anyhow!("cache.url is not a Redis address (redis://host:port/): {error}")
         })?;
         Ok(Cache {
             shared: Some(Arc::new(Shared {
                 client,
-                connection: OnceCell::new(),
+                connection: OnceLock::new(),
                 budget: Duration::from_millis(settings.budget_ms),
                 failures: AtomicU32::new(0),
                 rests_until: AtomicU64::new(0),
@@ -181,10 +187,7 @@ impl Shared {
         call: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>,
         left: Duration,
     ) -> Option<T> {
-        let attempt = async {
-            let connection = self.connection.get_or_try_init(|| self.connect()).await?;
-            call(connection.clone()).await
-        };
+        let attempt = async { call(self.connection()?).await };
         let asked = Instant::now();
         let answer = tokio::time::timeout((self.budget / 2).min(left), attempt).await;
         metrics::histogram!("podfleet_cache_wait_seconds").record(asked.elapsed());
@@ -198,12 +201,16 @@ impl Shared {
         }
     }
 
-    async fn connect(&self) -> redis::RedisResult<ConnectionManager> {
+    fn connection(&self) -> redis::RedisResult<ConnectionManager> {
+        if let Some(connection) = self.connection.get() {
+            return Ok(connection.clone());
+        }
         let settings = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(1)))
             .set_response_timeout(Some(self.budget))
             .set_number_of_retries(1);
-        ConnectionManager::new_with_config(self.client.clone(), settings).await
+        let new = ConnectionManager::new_lazy_with_config(self.client.clone(), settings)?;
+        Ok(self.connection.get_or_init(|| new).clone())
     }
 
     fn failed<T>(&self, reason: &str) -> Option<T> {

@@ -193,8 +193,17 @@ impl TicketPublisher {
     async fn publish_each(&self, outgoing: Vec<Outgoing>, unsent: &mut BTreeSet<i64>) -> anyhow::Result<()> {
         let mut lanes: BTreeMap<(Kind, Lane), Vec<Outgoing>> = BTreeMap::new();
         for mut out in outgoing {
-            out.ticket.input = self.stow(&out.ticket).await?;
-            lanes.entry((out.ticket.kind, out.lane)).or_default().push(out);
+            match self.stow(&out.ticket).await {
+                Ok(input) => {
+                    out.ticket.input = input;
+                    lanes.entry((out.ticket.kind, out.lane)).or_default().push(out);
+                }
+                // Its disk is no reason to hold up the others; it stays unsent, and is tried again.
+                Err(error) => {
+                    tracing::error!(task.id = %out.ticket.task, error = format!("{error:#}"), "a task waits, as its input cannot be stored");
+                    metrics::counter!("podfleet_publish_total", "result" => "unstored").increment(1);
+                }
+            }
         }
         for ((kind, lane), waiting) in lanes {
             let queue = lane_queue(kind, lane);

@@ -225,6 +225,8 @@ pub async fn migrate(settings: &Database) -> anyhow::Result<usize> {
     let (mut client, connection) = tokio_postgres::Config::from_str(&settings.url)
         .map_err(|_| anyhow::anyhow!("database.url is not a PostgreSQL address"))?
         .connect_timeout(Duration::from_millis(settings.timeout_ms))
+        .keepalives_idle(Duration::from_secs(5))
+        .tcp_user_timeout(Duration::from_secs(10))
         .connect(NoTls)
         .await
         .context("connecting to PostgreSQL")?;

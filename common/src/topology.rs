@@ -7,13 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ExchangeKind};
+use lapin::{Connection, ExchangeKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::amqp;
-use crate::config::Config;
 use crate::work::Kind;
 
 /// The reply code of AMQP 0-9-1 for a declaration that does not fit what exists.
@@ -159,14 +158,22 @@ pub async fn declare_queue(
     })
 }
 
-/// Declares everything that is shared: exchanges, the dead queue, the intake and the outcome queues. Lanes are declared by
-/// the dispatcher, which must know when one is new.
-pub async fn declare_shared(
-    connection: &Connection,
-    config: &Config,
-    dead_letters: DeadLetters,
-) -> anyhow::Result<()> {
-    let timeout = config.broker.timeout();
+/// The dead queue has no dead-letter exchange of its own: what lies there waits for the collector.
+pub async fn declare_dead_queue(connection: &Connection, timeout: Duration) -> anyhow::Result<()> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(1_000_000));
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    let channel = amqp::channel(connection, timeout).await?;
+    let declared = async {
+        channel.queue_declare(DEAD_QUEUE.into(), options, arguments).await?;
+        channel.close(200, "declared".into()).await
+    };
+    amqp::bounded(timeout, "declaring the dead queue", declared).await
+}
+
+/// Exchanges cost nothing and have no state: every role declares them. Queues are the collectors' to declare.
+pub async fn declare_exchanges(connection: &Connection, timeout: Duration) -> anyhow::Result<()> {
     let channel = amqp::channel(connection, timeout).await?;
     let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
     for (name, kind) in [
@@ -175,43 +182,30 @@ pub async fn declare_shared(
         (HEARTBEATS_EXCHANGE, ExchangeKind::Fanout),
         (DEAD_EXCHANGE, ExchangeKind::Fanout),
     ] {
-        channel
-            .exchange_declare(name.into(), kind, durable, FieldTable::default())
+        let declaration = channel.exchange_declare(name.into(), kind, durable, FieldTable::default());
+        amqp::bounded(timeout, "declaring an exchange", declaration)
             .await
-            .with_context(|| format!("declaring the exchange {name}"))?;
+            .with_context(|| format!("the exchange {name}"))?;
     }
-    declare_dead_queue(&channel).await?;
-    declare_queue(connection, REQUESTS_QUEUE, false, dead_letters, timeout).await?;
-    let collector = &config.collector;
-    for partition in 0..collector.partitions {
-        let queue = outcomes_queue_name(partition, collector.partitions);
-        declare_queue(connection, &queue, collector.single_active, dead_letters, timeout).await?;
-    }
-    let bind = QueueBindOptions::default();
-    channel
-        .queue_bind(REQUESTS_QUEUE.into(), REQUESTS_EXCHANGE.into(), "".into(), bind, FieldTable::default())
-        .await?;
-    channel.close(200, "declared".into()).await.ok();
-    Ok(())
+    amqp::bounded(timeout, "closing a channel", channel.close(200, "declared".into())).await
 }
 
-/// The dead queue has no dead-letter exchange of its own: what lies there waits for the collector.
-async fn declare_dead_queue(channel: &Channel) -> anyhow::Result<()> {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(1_000_000));
-    let options = QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare(DEAD_QUEUE.into(), options, arguments).await.context("declaring the dead queue")?;
-    channel
-        .queue_bind(
-            DEAD_QUEUE.into(),
-            DEAD_EXCHANGE.into(),
+/// Leads requests and dead letters to their queues.
+pub async fn bind_queues(connection: &Connection, timeout: Duration) -> anyhow::Result<()> {
+    let channel = amqp::channel(connection, timeout).await?;
+    for (queue, exchange) in [(REQUESTS_QUEUE, REQUESTS_EXCHANGE), (DEAD_QUEUE, DEAD_EXCHANGE)] {
+        let binding = channel.queue_bind(
+            queue.into(),
+            exchange.into(),
             "".into(),
             QueueBindOptions::default(),
             FieldTable::default(),
-        )
-        .await?;
-    Ok(())
+        );
+        amqp::bounded(timeout, "binding a queue", binding)
+            .await
+            .with_context(|| format!("the queue {queue}"))?;
+    }
+    amqp::bounded(timeout, "closing a channel", channel.close(200, "bound".into())).await
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(crate) async fn run(env: Arc<Env>, shutdown: CancellationToken) -> anyhow::R
             continue;
         }
         if let Err(error) = look(&env, &cache).await {
-            tracing::warn!(error = format!("{error:#}"), "an erasure could not be finished; trying again");
+            tracing::warn!(error = format!("{error:#}"), "erasures could not be looked at; trying again");
         }
     }
     Ok(())
@@ -34,7 +34,11 @@ pub(crate) async fn run(env: Arc<Env>, shutdown: CancellationToken) -> anyhow::R
 async fn look(env: &Env, cache: &Cache) -> anyhow::Result<()> {
     for mut erasure in env.store.run(async |client| erasing::unfinished(client).await).await? {
         let before = (erasure.blobs.len(), erasure.cached);
-        work(env, cache, &mut erasure).await?;
+        // One that cannot be finished holds up no other.
+        if let Err(error) = work(env, cache, &mut erasure).await {
+            tracing::warn!(erasure = %erasure.id, error = format!("{error:#}"), "an erasure could not be finished; trying again");
+            continue;
+        }
         if before != (erasure.blobs.len(), erasure.cached) || erasure.blobs.is_empty() {
             env.store.run(async |client| erasing::progress(client, &erasure).await).await?;
         }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use common::amqp;
 use common::crash;
 use common::publisher::TicketPublisher;
-use common::topology::{self, DeadLetters, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, REQUESTS_QUEUE};
+use common::topology::{self, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, REQUESTS_QUEUE};
 use common::wire::{Hint, Pulse};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -85,10 +85,12 @@ impl<'a> Session<'a> {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Session<'a>> {
         let timeout = env.config.broker.timeout();
-        topology::declare_shared(consuming, &env.config, DeadLetters::default()).await?;
+        topology::declare_exchanges(consuming, timeout).await?;
         let requests_channel = amqp::channel(consuming, timeout).await?;
         requests_channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        let requests = amqp::consume(&requests_channel, REQUESTS_QUEUE, "producer", false, timeout).await?;
+        let requests = amqp::consume(&requests_channel, REQUESTS_QUEUE, "producer", false, timeout)
+            .await
+            .context("a collector declares the queue when it starts")?;
         let clerk = Clerk {
             config: env.config.clone(),
             intake: intake.clone(),

@@ -11,7 +11,7 @@ use common::amqp;
 use common::class::Class;
 use common::crash;
 use common::process;
-use common::topology::{self, DeadLetters, HEARTBEATS_EXCHANGE, Lane, lane_queue};
+use common::topology::{self, HEARTBEATS_EXCHANGE, Lane, lane_queue};
 use common::wire::{self, Outcome, Pulse, Ticket, VERSION, WorkerPulse};
 use common::work::Kind;
 use futures_util::StreamExt;
@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<Session<'a>> {
         let timeout = env.config.broker.timeout();
         let outcomes = amqp::confirming_channel(publishing, timeout).await?;
-        topology::declare_shared(publishing, &env.config, DeadLetters::default()).await?;
+        topology::declare_exchanges(publishing, timeout).await?;
         let mut session = Session {
             env,
             work,

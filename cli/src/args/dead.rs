@@ -26,6 +26,8 @@ pub(crate) enum DeadCommand {
     Edit(DeadEdit),
     /// Say that nothing more is to be done
     Discard(DeadDiscard),
+    /// List replays of many, newest first: how far they are, by whom and why
+    Replays(DeadReplays),
     /// Follow a replay of many to its end
     Progress(DeadMany),
     /// Cancel a replay of many: what waits stays as it is
@@ -157,6 +159,15 @@ pub(crate) struct DeadMany {
     pub(crate) id: Uuid,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct DeadReplays {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) limit: u16,
+}
+
 impl DeadCommand {
     pub(super) fn server(&self) -> &Server {
         match self {
@@ -166,6 +177,7 @@ impl DeadCommand {
             | DeadCommand::Replay(DeadReplay { server, .. })
             | DeadCommand::Edit(DeadEdit { server, .. })
             | DeadCommand::Discard(DeadDiscard { server, .. })
+            | DeadCommand::Replays(DeadReplays { server, .. })
             | DeadCommand::Progress(DeadMany { server, .. })
             | DeadCommand::Cancel(DeadMany { server, .. }) => server,
         }
@@ -179,7 +191,7 @@ fn letter(text: &str) -> Result<Uuid, String> {
 
 fn replay(text: &str) -> Result<Uuid, String> {
     Uuid::parse_str(text.trim())
-        .map_err(|_| "it is not the id of a replay; `podfleet dead replay` told it".into())
+        .map_err(|_| "it is not the id of a replay; `podfleet dead replays` lists them".into())
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub(crate) async fn run(command: DeadCommand) -> anyhow::Result<()> {
         DeadCommand::Replay(options) => settle::replay(options).await,
         DeadCommand::Edit(options) => edit::run(options).await,
         DeadCommand::Discard(options) => settle::discard(options).await,
+        DeadCommand::Replays(options) => many::list(options).await,
         DeadCommand::Progress(options) => many::progress(options).await,
         DeadCommand::Cancel(options) => many::cancel(options).await,
     }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use common::access::Role;
-use common::config::{Broker, Config};
+use common::config::Broker;
 use common::amqp;
-use common::topology::{self, DeadLetters};
+use common::topology;
 use futures_util::StreamExt;
 use producer::{Access, ROUTES, Route};
 use reqwest::{RequestBuilder, Response};
@@ -391,9 +391,9 @@ pub(crate) async fn tenants_of_the_broker_see_their_podcasts_over_http(
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
     let user = reqwest::Url::parse(&broker.url)?.username().to_owned();
     let key = make_key(&fleet, &user, "viewer", &[]).await?;
+    fleet.until_intake().await?;
     let connection = amqp::connect(&broker, "test").await?;
     let channel = amqp::confirming_channel(&connection, broker.timeout()).await?;
-    topology::declare_shared(&connection, &Config::default(), DeadLetters::default()).await?;
     let properties =
         amqp::persistent_json().with_message_id("theirs".into()).with_user_id(user.as_str().into());
     let body = br#"{"source": {"text": "Published by a user of the broker."}}"#;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use common::config::{Broker, Config};
+use common::config::Broker;
 use common::amqp;
-use common::topology::{self, DeadLetters};
+use common::topology;
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 
@@ -79,6 +79,7 @@ pub(crate) async fn http_names_field_reason_and_remedy(servers: &Arc<Servers>) -
 pub(crate) async fn amqp_refusals_become_dead_letters(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "bad-amqp", Setup { workers: 0, ..Setup::default() }).await?;
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
+    fleet.until_intake().await?;
     let connection = amqp::connect(&broker, "test").await?;
     let channel = amqp::confirming_channel(&connection, broker.timeout()).await?;
     let refusals = refusals();
@@ -88,7 +89,6 @@ pub(crate) async fn amqp_refusals_become_dead_letters(servers: &Arc<Servers>) ->
             amqp::publish(&channel, topology::REQUESTS_EXCHANGE, "", body, properties, timeout).await?;
         Ok(amqp::confirmed(confirm, timeout).await?)
     };
-    topology::declare_shared(&connection, &Config::default(), DeadLetters::default()).await?;
     for (number, (body, ..)) in refusals.iter().enumerate() {
         let properties = amqp::persistent_json().with_message_id(format!("bad-{number}").into());
         publish(body.as_bytes(), properties).await?;
@@ -118,6 +118,7 @@ pub(crate) async fn amqp_refusals_become_dead_letters(servers: &Arc<Servers>) ->
 pub(crate) async fn garbage_in_the_lanes_is_set_aside(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "garbage", Setup::default()).await?;
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
+    fleet.until_intake().await?;
     let connection = amqp::connect(&broker, "test").await?;
     let channel = amqp::confirming_channel(&connection, broker.timeout()).await?;
     let before = fleet.submit(&json!({"source": {"text": "Before the garbage."}})).await?;

@@ -210,6 +210,17 @@ impl Fleet {
         Ok(found.message_count())
     }
 
+    /// Waits until requests over AMQP find their queue.
+    pub(crate) async fn until_intake(&self) -> anyhow::Result<()> {
+        until("a queue for requests", async || {
+            // What a collector declares last.
+            let select = "select 'podfleet.epoch.' || translate(epoch::text, '-', '') || '.v1' from fleet";
+            let epoch: String = self.query(select).await?.first().context("a row")?.get(0);
+            Ok(self.messages(&epoch).await.is_ok().then_some(()))
+        })
+        .await
+    }
+
     /// A connection to the broker, as a role has one.
     pub(crate) async fn connect(&self) -> anyhow::Result<lapin::Connection> {
         let url = self.environment["PODFLEET__BROKER__URL"].clone();
@@ -490,11 +501,16 @@ impl Fleet {
         ] {
             self.until_count(sql, |count| count == 0).await.with_context(|| what.to_owned())?;
         }
-        until("empty queues", async || {
+        let full = async || {
             let queues = self.with_rabbitmq(async |rabbitmq| rabbitmq.queues(&self.vhost).await).await?;
-            Ok(queues.iter().filter(|q| q.name.ends_with(".v1")).all(|q| q.messages == 0).then_some(()))
-        })
-        .await
+            let full = queues.into_iter().filter(|queue| queue.name.ends_with(".v1") && queue.messages > 0);
+            anyhow::Ok(full.collect::<Vec<_>>())
+        };
+        let empty = until("empty queues", async || Ok(full().await?.is_empty().then_some(()))).await;
+        match empty {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.context(format!("{:?}", full().await?))),
+        }
     }
 
     /// Asks every role to leave, which each must do in order.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use common::config::{Broker, Config};
+use common::config::Broker;
 use common::amqp;
-use common::topology::{self, DeadLetters};
+use common::topology;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
@@ -96,9 +96,9 @@ pub(crate) async fn a_days_characters_are_counted_to_the_last(servers: &Arc<Serv
     ensure!(code == Some(0) && shown["used"]["characters"] == 120, "{shown}");
     // Over AMQP the same limit refuses, says so to the sender, and leaves a letter.
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
+    fleet.until_intake().await?;
     let connection = amqp::connect(&broker, "test").await?;
     let channel = amqp::confirming_channel(&connection, broker.timeout()).await?;
-    topology::declare_shared(&connection, &Config::default(), DeadLetters::default()).await?;
     let exclusive =
         QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     let replies = channel.queue_declare("".into(), exclusive, FieldTable::default()).await?;

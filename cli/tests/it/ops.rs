@@ -129,6 +129,10 @@ pub(crate) async fn what_is_paused_waits_and_is_not_lost(servers: &Arc<Servers>)
     ensure!(queues["pauses"][0]["id"] == pause["id"], "{queues:#}");
     let (ok, out, err) = podfleet(&fleet, &["pauses"]).await?;
     ensure!(ok && out.contains("the account is empty") && out.contains("engine tones"), "{out} {err}");
+    let (ok, out, err) = podfleet(&fleet, &["queues"]).await?;
+    ensure!(ok && out.contains("podfleet.tts.normal.v1") && err.contains("1 pauses"), "{out} {err}");
+    let (ok, out, err) = podfleet(&fleet, &["workers"]).await?;
+    ensure!(ok && out.contains(env!("CARGO_PKG_VERSION")) && out.contains(" tts"), "{out} {err}");
     // It lies in the database: whoever dispatches next keeps to it.
     fleet.take_role("collector").child.kill().await?;
     fleet.spawn("collector", &[]).await?;
@@ -427,6 +431,8 @@ pub(crate) async fn an_erased_podcast_leaves_no_trace(servers: &Arc<Servers>) ->
             .then_some(()))
     })
     .await?;
+    let (ok, out, err) = podfleet(&fleet, &["erasures"]).await?;
+    ensure!(ok && out.contains(&erased) && out.matches(" gone ").count() == 2, "{out} {err}");
     let left = traces(&fleet, "okapi").await?;
     ensure!(left.is_empty(), "{left:#?}");
     let named = traces(&fleet, &erased).await?;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use common::config::{Broker, Config};
+use common::config::Broker;
 use common::amqp;
-use common::topology::{self, DeadLetters};
+use common::topology;
 use loadtest::providers::{Provider, Settings};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -351,9 +351,9 @@ pub(crate) async fn a_refused_request_is_repaired(servers: &Arc<Servers>) -> any
     let provider = Provider::start(Settings::default()).await?;
     let fleet = Fleet::start(servers, "repair", Setup::default().with_speech_server(&provider.url())).await?;
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
+    fleet.until_intake().await?;
     let connection = amqp::connect(&broker, "test").await?;
     let channel = amqp::confirming_channel(&connection, broker.timeout()).await?;
-    topology::declare_shared(&connection, &Config::default(), DeadLetters::default()).await?;
     let timeout = Duration::from_secs(10);
     let mut request = numbered_article(1, 2);
     request["target_minutes"] = json!(600);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use common::config::{Broker, Config};
+use common::config::Broker;
 use common::amqp;
-use common::topology::{self, DeadLetters};
+use common::topology;
 use futures_util::StreamExt;
 use lapin::BasicProperties;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
@@ -131,9 +131,9 @@ pub(crate) async fn a_deadline_ends_a_podcast(servers: &Arc<Servers>) -> anyhow:
 pub(crate) async fn requests_come_over_amqp_too(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let fleet = Fleet::start(servers, "amqp", Setup::default()).await?;
     let broker = Broker { url: fleet.environment()["PODFLEET__BROKER__URL"].clone(), ..Broker::default() };
+    fleet.until_intake().await?;
     let connection = amqp::connect(&broker, "test").await?;
     let channel = amqp::confirming_channel(&connection, broker.timeout()).await?;
-    topology::declare_shared(&connection, &Config::default(), DeadLetters::default()).await?;
     let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
     let replies = channel.queue_declare("".into(), exclusive, FieldTable::default()).await?.name().clone();
     let body = serde_json::to_vec(&json!({"source": {"text": ARTICLE}}))?;

@@ -15,12 +15,12 @@ pub async fn epoch(tx: &Transaction<'_>) -> anyhow::Result<Uuid> {
 }
 
 /// Whether this connection may now take the place of queues that the broker has lost: one of all collectors at a time, until
-/// [`end_replacing`], or until the connection ends.
-pub async fn begin_replacing(client: &Client) -> anyhow::Result<bool> {
+/// [`end_setting_up`], or until the connection ends.
+pub async fn begin_setting_up(client: &Client) -> anyhow::Result<bool> {
     Ok(client.query_one("select pg_try_advisory_lock(7047003)", &[]).await?.get(0))
 }
 
-pub async fn end_replacing(client: &Client) -> anyhow::Result<()> {
+pub async fn end_setting_up(client: &Client) -> anyhow::Result<()> {
     client.query_one("select pg_advisory_unlock(7047003)", &[]).await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use common::work::{OutlineInput, OutlineResult, TextRef};
 
 use super::hearing::hear_voices;
 use super::once::{Remembered, Work};
-use super::{Chain, Done, as_asked, input, pace, pace_step, result_hash, text, writing_revision};
+use super::{Chain, Done, as_asked, input, pace, pace_step, result_hash, room, text, writing_revision};
 use crate::Env;
 use crate::engine::pace::Pace;
 use crate::engine::{Built, Call};
@@ -108,6 +108,6 @@ fn is(env: &Env, engine: &str, r#type: EngineType) -> bool {
 /// A long chapter travels as a blob, so that the outcome and the chapter's ticket stay small.
 async fn stow(env: &Env, ticket: &Ticket, text: &str) -> Result<String, Failure> {
     let key = blobs::key(&ticket.tenant, "source", blake3::hash(text.as_bytes()).to_hex().as_str(), "txt");
-    env.blobs.put_if_absent(&key, Bytes::copy_from_slice(text.as_bytes())).await?;
+    room::store(env, &key, Bytes::copy_from_slice(text.as_bytes())).await?;
     Ok(key)
 }

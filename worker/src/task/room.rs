@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use common::blobs::is_disk_full;
 
 use crate::Env;
@@ -34,5 +35,16 @@ impl Patience {
         metrics::counter!("podfleet_disk_full_total").increment(1);
         tokio::time::sleep(LOOK_AGAIN).await;
         Ok(())
+    }
+}
+
+/// Stores a blob unless its key is taken, as soon as there is room for it. Returns whether this call stored it.
+pub(super) async fn store(env: &Env, key: &str, bytes: Bytes) -> Result<bool, Failure> {
+    let mut patience = Patience::new(env);
+    loop {
+        match env.blobs.put_if_absent(key, bytes.clone()).await {
+            Ok(stored) => return Ok(stored),
+            Err(error) => patience.wait(error.into()).await?,
+        }
     }
 }

@@ -8,7 +8,7 @@ use common::wire::Ticket;
 use common::work::{Price, SpeechInput, SpeechResult};
 
 use super::once::{Remembered, Work};
-use super::room::Patience;
+use super::room;
 use super::speaking::speak;
 use super::{Chain, Done, input, result_hash};
 use crate::Env;
@@ -111,14 +111,7 @@ async fn store(
         lufs: prepared.lufs,
         true_peak_dbtp: prepared.true_peak_dbtp,
     };
-    let (wav, mut patience) = (Bytes::from(prepared.wav), Patience::new(env));
-    let stored = loop {
-        match env.blobs.put_if_absent(&speech.audio, wav.clone()).await {
-            Ok(stored) => break stored,
-            Err(error) => patience.wait(error.into()).await?,
-        }
-    };
-    if !stored {
+    if !room::store(env, &speech.audio, Bytes::from(prepared.wav)).await? {
         let size = env.blobs.size(&speech.audio).await?.unwrap_or(WAV_HEADER);
         if size != WAV_HEADER + 2 * speech.samples {
             // Another attempt spoke it a little differently and was first: what lies there is what counts.
@@ -157,10 +150,7 @@ async fn mark(
     paid: Price,
 ) -> Result<(), Failure> {
     let json = serde_json::to_vec(&Remembered { result: speech, paid }).map_err(anyhow::Error::from)?;
-    let (json, mut patience) = (Bytes::from(json), Patience::new(env));
-    while let Err(error) = env.blobs.put_if_absent(&mark_key(ticket, hash), json.clone()).await {
-        patience.wait(error.into()).await?;
-    }
+    room::store(env, &mark_key(ticket, hash), Bytes::from(json)).await?;
     Ok(())
 }
 

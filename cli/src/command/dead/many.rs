@@ -1,4 +1,4 @@
-//! `podfleet dead replay --kind …`, `dead progress` and `dead cancel`: many letters, in steps.
+//! `podfleet dead replay --kind …`, `dead replays`, `dead progress` and `dead cancel`: many letters, in steps.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::because;
-use crate::args::dead::{DeadFilter, DeadMany, DeadReplay};
+use crate::args::dead::{DeadFilter, DeadMany, DeadReplay, DeadReplays};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::{own_name, print, print_json, remark};
+use crate::output::{columns, own_name, print, print_json, remark};
 
 /// How often the progress is asked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -22,6 +22,10 @@ struct Progress {
     #[serde(default)]
     state: String,
     remark: Option<String>,
+    #[serde(default)]
+    by: String,
+    #[serde(default)]
+    reason: String,
     #[serde(default)]
     total: i64,
     #[serde(default)]
@@ -108,6 +112,22 @@ fn wish(filter: &DeadFilter, options: &DeadReplay) -> Value {
         wish["reason"] = because(options.reason.as_deref());
     }
     wish
+}
+
+pub(super) async fn list(options: DeadReplays) -> anyhow::Result<()> {
+    let client = Client::new(&options.server)?;
+    let answer = client.get(&format!("/v1/replays?limit={}", options.limit)).await?;
+    if options.server.json {
+        return print_json(&answer);
+    }
+    let replays: Vec<Progress> =
+        serde_json::from_value(answer["replays"].clone()).context("reading the server's answer")?;
+    if replays.is_empty() {
+        remark("letters were never replayed in bulk");
+        return Ok(());
+    }
+    let row = |replay: &Progress| vec![replay.id.to_string(), line(replay), replay.by.clone(), replay.reason.clone()];
+    print(columns(&["ID", "STATE", "BY", "REASON"], replays.iter().map(row).collect()))
 }
 
 pub(super) async fn progress(options: DeadMany) -> anyhow::Result<()> {

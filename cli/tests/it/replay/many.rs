@@ -60,6 +60,8 @@ pub(crate) async fn a_replay_of_many_stops_when_the_cause_returns(
     gate.heal();
     let wish = json!({"filter": {"kind": "tts"}, "reason": "slowly", "rate_per_minute": 1});
     let slow = id(&post(&fleet, "/v1/dead-letters/replay", &wish, 202).await?)?;
+    let (ok, out, err) = podfleet(&fleet, &["dead", "replays"]).await?;
+    ensure!(ok && out.contains(&slow) && out.contains("running: "), "{out} {err}");
     let (ok, out, err) = podfleet(&fleet, &["dead", "cancel", &slow]).await?;
     ensure!(ok && out.contains("cancelled"), "{out} {err}");
     let (ok, _, err) = podfleet(&fleet, &["dead", "progress", &slow]).await?;

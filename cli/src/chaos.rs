@@ -103,10 +103,19 @@ async fn rage(
         violations: vec![format!("the checks broke off: {error:#}")],
         ..Findings::default()
     });
-    if let Err(error) = broken_off {
+    if let Err(error) = broken_off.and(leave(world).await) {
         findings.violations.push(format!("the run broke off: {error:#}"));
     }
-    Ok(Report::finished(&run, nemesis.done(), &log, &seen, findings))
+    findings.violations.extend_from_slice(world.complaints());
+    let mut report = Report::finished(&run, nemesis.done(), &log, &seen, findings);
+    report.left = world.left().clone();
+    Ok(report)
+}
+
+/// At rest, every member leaves in order.
+async fn leave(world: &mut World) -> anyhow::Result<()> {
+    world.expect_order();
+    world.end_all().await
 }
 
 /// First the storm, then one fault at a time.
@@ -140,6 +149,7 @@ async fn storm_and_alone(
                 remark("from here on one fault at a time");
                 nemesis.calm(world).await?;
                 nemesis.begin_alone();
+                world.expect_order();
                 alone = true;
             }
             nemesis.strike_alone(world).await?;

@@ -1,7 +1,10 @@
 //! One transaction: the outcomes that have arrived, and everything that follows from them.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use anyhow::Context;
 use common::class::Class;
 use common::crash;
 use common::durations::Doer;
@@ -40,7 +43,7 @@ pub(crate) async fn outcomes(
 ) -> anyhow::Result<Committed> {
     let started = std::time::Instant::now();
     let mut reserved = Vec::new();
-    let result = transaction(env, client, window, batch, &mut reserved).await;
+    let result = within(transaction(env, client, window, batch, &mut reserved)).await;
     match &result {
         Ok(committed) => env.ledger.recorded(&committed.checkpoint),
         // The rows may be committed all the same: the numbers count as failed, and the next checkpoint releases the rows.
@@ -61,6 +64,8 @@ async fn transaction(
     let tx = client.transaction().await?;
     // By the database's clock, as leases and deadlines are: this machine's may be minutes off.
     let (mut rows, now) = tokio::try_join!(lock(&tx, batch), fleet::now(&tx))?;
+    let new = not_recorded(&tx, &rows, batch).await?;
+    let batch = new.as_ref();
     let policy_of = |engine: &str| env.config.policy_of(engine);
     let changes = advance::apply(&mut rows, batch, &policy_of, now, fastrand::f64);
     for ((kind, lane), count) in &changes.settled {
@@ -103,6 +108,43 @@ async fn transaction(
     learn(window, &rows, batch);
     crash::point("collector.after_commit_before_publish");
     Ok(Committed { outgoing, hints, checkpoint })
+}
+
+/// Bounds a transaction as seen from here; the server's own limit for a statement is shorter.
+pub(crate) async fn within<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::time::timeout(Duration::from_secs(15), work)
+        .await
+        .context("PostgreSQL did not finish a transaction in 15 s")?
+}
+
+/// Without those that were committed before and came again, which would count as attempts and cost a second time. Whatever the task
+/// is waiting for is new.
+async fn not_recorded<'a>(
+    tx: &Transaction<'_>,
+    rows: &Rows,
+    batch: &'a [Outcome],
+) -> anyhow::Result<Cow<'a, [Outcome]>> {
+    let is_awaited = |outcome: &Outcome| {
+        rows.tasks.get(&outcome.task).is_some_and(|task| {
+            task.state == State::Dispatched && task.attempt == outcome.attempt && task.parts <= outcome.part
+        })
+    };
+    let mut first = BTreeSet::new();
+    let mut repeated = Vec::with_capacity(batch.len());
+    for outcome in batch {
+        let whose = (outcome.class.as_str(), outcome.worker.as_str(), outcome.started_at);
+        repeated.push(!first.insert((outcome.task, outcome.attempt, outcome.part, whose)));
+    }
+    let (places, suspects): (Vec<usize>, Vec<&Outcome>) =
+        batch.iter().enumerate().filter(|(_, outcome)| !is_awaited(outcome)).unzip();
+    for (place, recorded) in places.into_iter().zip(attempts::are_recorded(tx, &suspects).await?) {
+        repeated[place] |= recorded;
+    }
+    if !repeated.contains(&true) {
+        return Ok(Cow::Borrowed(batch));
+    }
+    let new = batch.iter().zip(&repeated).filter(|(_, repeated)| !**repeated);
+    Ok(Cow::Owned(new.map(|(outcome, _)| outcome.clone()).collect()))
 }
 
 /// How long work took that was really done: what was found, or counted before, says nothing.

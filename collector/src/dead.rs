@@ -6,8 +6,10 @@ use common::amqp;
 use common::class::Class;
 use common::store::Store;
 use common::store::dead_letters::{self, MAX_PAYLOAD, NewDeadLetter, Origin, Source, Unread};
+use common::wire::{self, Outcome, Ticket};
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
+use serde::de::DeserializeOwned;
 
 /// A header is kept up to this many characters.
 const MAX_HEADER: usize = 4_000;
@@ -35,12 +37,11 @@ fn letter(delivery: &Delivery) -> NewDeadLetter {
             _ => None,
         })
     };
-    let queue = header("x-first-death-queue").unwrap_or_else(|| delivery.routing_key.to_string());
+    let queue = header("x-first-death-queue").unwrap_or_else(|| storable(delivery.routing_key.as_str()));
     let reason =
         header("x-podfleet-reason").unwrap_or_else(|| match header("x-first-death-reason").as_deref() {
-            Some("rejected") => format!("a message in {queue} could not be read"),
+            Some("rejected") | None => why_rejected(&queue, &delivery.data),
             Some(reason) => format!("the broker gave up a message in {queue}: {reason}"),
-            None => format!("a message in {queue} could not be read"),
         });
     let unread = Unread {
         origin: Origin::of(&queue, &reason),
@@ -64,6 +65,27 @@ fn letter(delivery: &Delivery) -> NewDeadLetter {
     }
 }
 
+/// Whoever rejected it cannot leave a reason with it. It is read once more here, as its reader did.
+fn why_rejected(queue: &str, body: &[u8]) -> String {
+    let fault = match Origin::of(queue, "") {
+        Origin::Ticket => fault::<Ticket>(body),
+        Origin::Outcome => fault::<Outcome>(body),
+        Origin::Request | Origin::Unknown => return format!("a message in {queue} could not be read"),
+    };
+    match fault {
+        Some(fault) => format!("a message in {queue} could not be read: {fault}"),
+        None => format!("a message in {queue} was set aside: it was in hand each time that its reader ended"),
+    }
+}
+
+/// Of the first element that cannot be read.
+fn fault<T: DeserializeOwned>(body: &[u8]) -> Option<String> {
+    match wire::decode::<T>(body) {
+        Err(fault) => Some(fault),
+        Ok(decoded) => decoded.unreadable.into_iter().next().map(|(_, fault)| fault),
+    }
+}
+
 /// Anybody who may publish writes headers: PostgreSQL keeps no NUL in texts, and nobody reads what is longer.
 fn storable(text: &str) -> String {
     text.chars().take(MAX_HEADER).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
@@ -72,6 +94,17 @@ fn storable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_letter_says_why_its_message_could_not_be_read() {
+        let said = |queue: &str, body: &str| why_rejected(queue, body.as_bytes());
+        let lane = "podfleet.tts.normal.v1";
+        assert!(said(lane, "{}").starts_with("a message in podfleet.tts.normal.v1 could not be read: the message is not a JSON list"));
+        assert!(said(lane, "[{}]").contains("missing field"), "{}", said(lane, "[{}]"));
+        assert!(said("podfleet.outcomes.v1", "[7]").contains("expected"), "{}", said("podfleet.outcomes.v1", "[7]"));
+        assert!(said("podfleet.outcomes.v1", "[]").contains("each time that its reader ended"));
+        assert_eq!(said("elsewhere", "[7]"), "a message in elsewhere could not be read");
+    }
 
     #[test]
     fn headers_of_others_can_be_stored() {

@@ -107,7 +107,7 @@ pub async fn run(
 /// Builds a session, and another after each that failed: everything is rebuilt, nothing recovers by itself.
 async fn supervise(env: &Env, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let mut reconnect = Reconnect::default();
-    let mut migrated = false;
+    let (mut migrated, mut is_first) = (false, true);
     while !shutdown.is_cancelled() {
         let started = std::time::Instant::now();
         let ended = async {
@@ -118,7 +118,7 @@ async fn supervise(env: &Env, shutdown: &CancellationToken) -> anyhow::Result<()
                 };
                 migrated = true;
             }
-            session::run(env, shutdown).await
+            session::run(env, shutdown, std::mem::take(&mut is_first)).await
         }
         .await;
         env.readiness.set(false);

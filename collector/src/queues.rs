@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use common::store::{Store, fleet, tasks::repair};
 use common::topology::{
-    self, DEAD_QUEUE, DeadLetters, Lane, REQUESTS_QUEUE, declare_queue, epoch_queue, lane_queue,
+    self, DEAD_QUEUE, DeadLetters, Lane, NOT_FOUND, REQUESTS_QUEUE, declare_queue, epoch_queue, lane_queue,
     outcomes_queue_name,
 };
 use common::work::Kind;
@@ -20,8 +20,6 @@ use uuid::Uuid;
 
 use crate::{Env, leaderless, sweep};
 
-/// The reply code of AMQP 0-9-1 for a queue that does not exist.
-const NOT_FOUND: u16 = 404;
 /// Setting up a broker, with every call that may hang and every queue that may be silent.
 const SETTING_UP: Duration = Duration::from_secs(180);
 
@@ -81,6 +79,24 @@ pub(crate) async fn empty_lanes(
         }
     }
     Ok(empty)
+}
+
+/// Sees that requests and dead letters find their queues, whatever somebody has deleted. A missing queue is an error, as above.
+pub(crate) async fn keep_intake(connection: &Connection, timeout: Duration) -> anyhow::Result<()> {
+    if matches!(look(connection, REQUESTS_QUEUE, timeout).await?, Found::Missing) {
+        anyhow::bail!("the queue {REQUESTS_QUEUE} was deleted");
+    }
+    topology::bind_queues(connection, timeout).await
+}
+
+/// Whether there are outcomes that no collector has taken.
+pub(crate) async fn are_outcomes_waiting(env: &Env, connection: &Connection) -> anyhow::Result<bool> {
+    for queue in outcomes(env) {
+        if !matches!(look(connection, &queue, env.config.broker.timeout()).await?, Found::Messages(0)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn lanes() -> impl Iterator<Item = (Kind, Lane)> {

@@ -1,39 +1,35 @@
 //! A collector's session: from connecting to the first error.
 
-use std::panic::AssertUnwindSafe;
+mod outcomes;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use common::amqp;
-use common::crash;
 use common::durations::Durations;
 use common::publisher::TicketPublisher;
 use common::store::{self, durations, fleet, tasks::repair};
-use common::topology::{DEAD_QUEUE, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, outcomes_queue_name};
-use common::wire::{self, Outcome, Pulse};
+use common::topology::{DEAD_QUEUE, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, Lane, outcomes_queue_name};
+use common::wire::Pulse;
+use common::work::Kind;
 use futures_util::stream::{SelectAll, select_all};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::BasicQosOptions;
-use lapin::types::AMQPValue;
 use lapin::{Channel, Connection, Consumer};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::commit::{self, Committed};
+use crate::commit::{Committed, within};
 use crate::inspect::Inspector;
 use crate::sweep::{self, Sweeper};
 use crate::window::Window;
 use crate::{Env, dead, queues};
 
-/// A batch is at most this many outcomes, or this many bytes.
-const MAX_OUTCOMES: usize = 1_000;
-const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Messages of outcomes that the broker hands over ahead.
 const PREFETCH: u16 = 256;
-/// After this many deliveries an outcome that cannot be applied is set aside unread.
-const MAX_DELIVERIES: i64 = 5;
 /// Opening takes several calls, each of which may hang.
 const OPENING: Duration = Duration::from_secs(30);
 /// How often the clock's work is looked at when nothing else happens.
@@ -46,7 +42,8 @@ const FIRST_SAVE: Duration = Duration::from_secs(6);
 /// Two heartbeats and a little: only after that is it known what live workers hold.
 const LISTENED: Duration = Duration::from_secs(11);
 
-pub(crate) async fn run(env: &Env, shutdown: &CancellationToken) -> anyhow::Result<()> {
+/// `is_first`: of this process.
+pub(crate) async fn run(env: &Env, shutdown: &CancellationToken, is_first: bool) -> anyhow::Result<()> {
     let timeout = env.config.broker.timeout();
     let publishing = amqp::connect(&env.config.broker, "collector publish").await?;
     let consuming = amqp::connect(&env.config.broker, "collector consume").await?;
@@ -56,10 +53,10 @@ pub(crate) async fn run(env: &Env, shutdown: &CancellationToken) -> anyhow::Resu
         let prepared = shutdown.run_until_cancelled(queues::prepare(env, &consuming)).await;
         let Some(prepared) = prepared else { return Ok(()) };
         prepared?;
-        let opened = tokio::time::timeout(OPENING, Session::open(env, &publishing, &consuming, &mut tasks));
+        let opened = tokio::time::timeout(OPENING, Session::open(env, &publishing, &consuming, &mut tasks, shutdown, is_first));
         let mut session = opened.await.context("the broker did not answer in time")??;
         env.readiness.set(true);
-        session.collect(shutdown, &mut tasks).await?;
+        session.collect(&mut tasks).await?;
         env.readiness.set(false);
         session.leave(&mut tasks).await
     }
@@ -84,7 +81,12 @@ struct Session<'a> {
     sweeper: Sweeper,
     inspector: Inspector,
     timeout: Duration,
+    shutdown: CancellationToken,
+    /// Whether the first outcome that comes may have ended the process before this one.
+    suspects_first: bool,
     listening_since: Instant,
+    /// Since when lanes were found empty each time.
+    empty_since: BTreeMap<(Kind, Lane), Instant>,
     inspected: Instant,
     save_at: Instant,
 }
@@ -95,6 +97,8 @@ impl<'a> Session<'a> {
         publishing: &'a Connection,
         consuming: &'a Connection,
         tasks: &mut JoinSet<anyhow::Result<()>>,
+        shutdown: &CancellationToken,
+        is_first: bool,
     ) -> anyhow::Result<Session<'a>> {
         let timeout = env.config.broker.timeout();
         let settings = &env.config.collector;
@@ -102,6 +106,8 @@ impl<'a> Session<'a> {
         let (publisher, confirms) =
             TicketPublisher::new(env.ledger.clone(), channel, env.blobs.clone(), timeout);
         tasks.spawn(confirms);
+        // A database that cannot write would only have outcomes handed over and back, which counts as deliveries.
+        record_checkpoint(env).await?;
         let outcomes_channel = amqp::channel(consuming, timeout).await?;
         outcomes_channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let mut outcomes = Vec::new();
@@ -126,7 +132,10 @@ impl<'a> Session<'a> {
             sweeper: Sweeper::new(),
             inspector: Inspector::default(),
             timeout,
+            shutdown: shutdown.clone(),
+            suspects_first: is_first,
             listening_since: Instant::now(),
+            empty_since: BTreeMap::new(),
             inspected: Instant::now(),
             save_at: Instant::now() + FIRST_SAVE,
         })
@@ -135,11 +144,11 @@ impl<'a> Session<'a> {
     /// Until shutdown or the first error. Nothing that is being committed is ever cancelled: each branch runs to its end.
     async fn collect(
         &mut self,
-        shutdown: &CancellationToken,
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let shutdown = self.shutdown.clone();
         loop {
             tokio::select! {
                 biased;
@@ -163,7 +172,7 @@ impl<'a> Session<'a> {
 
     async fn on_tick(&mut self) -> anyhow::Result<()> {
         let mut client = self.env.store.client().await?;
-        let swept = within(self.sweeper.sweep(self.env, &mut client, &mut self.window)).await;
+        let swept = self.sweeper.sweep(self.env, &mut client, &mut self.window).await;
         if swept.is_err() {
             self.env.store.discard(client);
         }
@@ -202,7 +211,18 @@ impl<'a> Session<'a> {
         };
         // All of them are looked at: workers cannot consume from a lane that was deleted while it was idle.
         let empty = queues::empty_lanes(self.consuming, self.timeout).await?;
-        if suspects.is_empty() || self.listening_since.elapsed() < LISTENED {
+        queues::keep_intake(self.consuming, self.timeout).await?;
+        self.empty_since.retain(|lane, _| empty.contains(lane));
+        for lane in &empty {
+            self.empty_since.entry(*lane).or_insert_with(Instant::now);
+        }
+        // Whoever took the last ticket of a lane says so with his next heartbeat, or his outcome waits to be read.
+        let settled = |lane: &(Kind, Lane)| self.empty_since.get(lane).is_none_or(|since| since.elapsed() > LISTENED);
+        let suspects: Vec<_> = suspects.into_iter().filter(settled).collect();
+        if suspects.is_empty()
+            || self.listening_since.elapsed() < LISTENED
+            || queues::are_outcomes_waiting(self.env, self.consuming).await?
+        {
             return Ok(());
         }
         let released =
@@ -235,141 +255,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Group commit: everything that has arrived while the last commit was in flight, in one transaction.
-    async fn on_outcomes(&mut self, first: Delivery) -> anyhow::Result<()> {
-        let mut batch = Batch::default();
-        let mut next = Some(first);
-        while let Some(delivery) = next.take() {
-            if delivery.redelivered {
-                // Whatever broke the last time must not take its neighbours along.
-                self.commit(std::mem::take(&mut batch)).await?;
-                self.apply_alone(delivery).await?;
-            } else {
-                self.add(&mut batch, delivery).await?;
-            }
-            if batch.outcomes.len() >= MAX_OUTCOMES || batch.bytes >= MAX_BYTES {
-                break;
-            }
-            next = match self.outcomes.next().now_or_never() {
-                Some(delivery) => Some(amqp::taken(delivery, "outcomes")?),
-                None => None,
-            };
-        }
-        self.commit(batch).await
-    }
-
-    /// An unreadable message goes to the dead queue at once; unreadable elements of one go with it, the others count.
-    async fn add(&mut self, batch: &mut Batch, delivery: Delivery) -> anyhow::Result<()> {
-        match wire::decode::<Outcome>(&delivery.data) {
-            Ok(decoded) if decoded.unreadable.is_empty() => {
-                batch.bytes += delivery.data.len();
-                batch.outcomes.extend(decoded.items);
-                batch.deliveries.push(delivery);
-                Ok(())
-            }
-            Ok(decoded) => {
-                // Newer workers than this collector: an upgrade of the collectors is due. Their readable outcomes count now;
-                // the message waits as a dead letter, and the task is dispatched again when its ticket is missed.
-                batch.outcomes.extend(decoded.items);
-                self.commit(std::mem::take(batch)).await?;
-                amqp::reject(&delivery.acker, self.timeout).await
-            }
-            Err(reason) => {
-                tracing::warn!(reason, "an outcome message cannot be read");
-                amqp::reject(&delivery.acker, self.timeout).await
-            }
-        }
-    }
-
-    async fn apply_alone(&mut self, delivery: Delivery) -> anyhow::Result<()> {
-        if deliveries(&delivery) > MAX_DELIVERIES {
-            return amqp::reject(&delivery.acker, self.timeout).await;
-        }
-        let mut batch = Batch::default();
-        self.add(&mut batch, delivery).await?;
-        match AssertUnwindSafe(self.commit(batch)).catch_unwind().await {
-            Ok(result) => result,
-            Err(_) => bail!("applying a redelivered outcome panicked"),
-        }
-    }
-
-    /// Commit, publish, ack: in this order. The publish is handed to the connection, its confirm is not waited for: what is not
-    /// confirmed by the next checkpoint is known to the database as such.
-    async fn commit(&mut self, mut batch: Batch) -> anyhow::Result<()> {
-        if crash::has_defect(crash::ACKS_BEFORE_COMMITS) {
-            for delivery in std::mem::take(&mut batch.deliveries) {
-                amqp::ack(&delivery.acker, false, self.timeout).await?;
-            }
-        }
-        let told = match self.apply(&batch.outcomes).await {
-            // A broker with an alarm takes nothing, but acks get through: what is committed is not delivered again.
-            Ok(committed) => self.tell(committed).await,
-            Err(error) if store::is_refused(&error) => return self.sift(batch.deliveries, &error).await,
-            Err(error) => return Err(error),
-        };
-        crash::point("collector.after_publish_before_ack");
-        self.ack(&batch.deliveries).await?;
-        told
-    }
-
-    /// Of one queue, deliveries are taken in the order of their tags, and whatever came before is settled: one word is enough for all.
-    /// With several partitions they need not be.
-    async fn ack(&self, deliveries: &[Delivery]) -> anyhow::Result<()> {
-        if self.env.config.collector.partitions == 1 {
-            return match deliveries.last() {
-                Some(last) => amqp::ack(&last.acker, true, self.timeout).await,
-                None => Ok(()),
-            };
-        }
-        for delivery in deliveries {
-            amqp::ack(&delivery.acker, false, self.timeout).await?;
-        }
-        Ok(())
-    }
-
-    async fn apply(&mut self, outcomes: &[Outcome]) -> anyhow::Result<Committed> {
-        if outcomes.is_empty() {
-            return Ok(Committed::default());
-        }
-        let mut client = self.env.store.client().await?;
-        let committed = within(commit::outcomes(self.env, &mut client, &mut self.window, outcomes)).await;
-        if committed.is_err() {
-            // It may be half-open, or still busy with the statement.
-            self.env.store.discard(client);
-        }
-        committed
-    }
-
-    /// The database refuses something in these messages, and always will. Each is applied alone, and of the one that it refuses each
-    /// outcome; then that message is set aside.
-    async fn sift(&mut self, deliveries: Vec<Delivery>, error: &anyhow::Error) -> anyhow::Result<()> {
-        tracing::warn!(error = format!("{error:#}"), "the database refuses an outcome; looking for it");
-        for delivery in deliveries {
-            let outcomes =
-                wire::decode::<Outcome>(&delivery.data).map(|decoded| decoded.items).unwrap_or_default();
-            if self.is_taken(&outcomes).await? {
-                amqp::ack(&delivery.acker, false, self.timeout).await?;
-                continue;
-            }
-            for outcome in &outcomes {
-                if !self.is_taken(std::slice::from_ref(outcome)).await? {
-                    tracing::warn!(podcast.id = %outcome.podcast, task.id = %outcome.task, "an outcome cannot be stored; its message is set aside");
-                }
-            }
-            amqp::reject(&delivery.acker, self.timeout).await?;
-        }
-        Ok(())
-    }
-
-    /// Commits and publishes, unless the database refuses what it is given.
-    async fn is_taken(&mut self, outcomes: &[Outcome]) -> anyhow::Result<bool> {
-        match self.apply(outcomes).await {
-            Ok(committed) => self.tell(committed).await.map(|()| true),
-            Err(error) if store::is_refused(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     async fn tell(&mut self, committed: Committed) -> anyhow::Result<()> {
         self.publisher.publish(committed.outgoing).await?;
         for hint in committed.hints {
@@ -386,14 +271,12 @@ impl<'a> Session<'a> {
         while let Ok(Some(ended)) = tokio::time::timeout(self.timeout, tasks.join_next()).await {
             ended??;
         }
-        let checkpoint = self.env.ledger.checkpoint();
+        record_checkpoint(self.env).await?;
         let id = self.env.ledger.id;
         self.env
             .store
             .run(async |client| {
                 let tx = client.transaction().await?;
-                store::tasks::repair::unpublished(&tx, id, &checkpoint.failed).await?;
-                fleet::checkpoint(&tx, id, "collector", &checkpoint).await?;
                 fleet::end_lease(&tx, id).await?;
                 tx.commit().await?;
                 Ok(())
@@ -402,25 +285,18 @@ impl<'a> Session<'a> {
     }
 }
 
-#[derive(Default)]
-struct Batch {
-    outcomes: Vec<Outcome>,
-    bytes: usize,
-    deliveries: Vec<Delivery>,
-}
-
-/// Bounds a transaction as seen from here; the server's own limit for a statement is shorter.
-async fn within<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::time::timeout(Duration::from_secs(15), work)
-        .await
-        .context("PostgreSQL did not finish a transaction in 15 s")?
-}
-
-fn deliveries(delivery: &Delivery) -> i64 {
-    let headers = delivery.properties.headers().as_ref();
-    match headers.and_then(|headers| headers.inner().get("x-delivery-count")) {
-        Some(AMQPValue::LongLongInt(count)) => *count,
-        Some(AMQPValue::LongInt(count)) => i64::from(*count),
-        _ => 0,
-    }
+/// What was published as far as it is confirmed; what was not is released.
+async fn record_checkpoint(env: &Env) -> anyhow::Result<()> {
+    let checkpoint = env.ledger.checkpoint();
+    env.store
+        .run(async |client| {
+            let tx = client.transaction().await?;
+            store::tasks::repair::unpublished(&tx, env.ledger.id, &checkpoint.failed).await?;
+            fleet::checkpoint(&tx, env.ledger.id, "collector", &checkpoint).await?;
+            tx.commit().await?;
+            Ok(())
+        })
+        .await?;
+    env.ledger.recorded(&checkpoint);
+    Ok(())
 }

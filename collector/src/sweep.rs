@@ -17,7 +17,7 @@ use common::work::Kind;
 use deadpool_postgres::Client;
 use uuid::Uuid;
 
-use crate::commit::Committed;
+use crate::commit::{Committed, within};
 use crate::window::Window;
 use crate::{Env, plan};
 
@@ -51,7 +51,7 @@ impl Sweeper {
         let rarely = self.rarely.is_none_or(|at| at.elapsed() >= RARELY);
         let mut reserved = Vec::new();
         let counted = if rarely { env.tally.take() } else { Vec::new() };
-        let result = transaction(env, client, window, rarely, &counted, &mut reserved).await;
+        let result = within(transaction(env, client, window, rarely, &counted, &mut reserved)).await;
         if result.is_err() {
             env.tally.put_back(counted);
         }

@@ -159,6 +159,21 @@ mod tests {
     }
 
     #[test]
+    fn waits_double_up_to_the_cap() {
+        let policy = Policy { base_ms: 1_000, cap_ms: 10_000, max_failures: 99, max_throttles: 99, ..Policy::default() };
+        let waits = |class, used: fn(u16) -> Budgets| -> Vec<u128> {
+            let decide = |count| {
+                wait(decide(&policy, failed(class), used(count), Timestamp::UNIX_EPOCH, Timestamp::MAX, 0.5))
+            };
+            (0..6).map(|count| decide(count).as_millis()).collect()
+        };
+        let failures = |failures| Budgets { failures, ..Budgets::default() };
+        assert_eq!(waits(Class::Transient, failures), [500, 1_000, 2_000, 4_000, 5_000, 5_000]);
+        let throttles = |throttles| Budgets { throttles, ..Budgets::default() };
+        assert_eq!(waits(Class::Throttled, throttles), [500, 1_000, 2_000, 4_000, 5_000, 5_000]);
+    }
+
+    #[test]
     fn retry_after_is_honoured_up_to_its_bound() {
         let asked =
             |seconds| Failed { retry_after: Some(Duration::from_secs(seconds)), ..failed(Class::Throttled) };

@@ -215,6 +215,11 @@ pub fn is_refused(error: &anyhow::Error) -> bool {
     code(error).is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)))
 }
 
+/// Whether somebody else holds a row that is needed, for longer than one waits.
+pub fn is_locked(error: &anyhow::Error) -> bool {
+    code(error) == Some(&SqlState::LOCK_NOT_AVAILABLE)
+}
+
 /// Whether the database has no room on its disk.
 pub fn is_disk_full(error: &anyhow::Error) -> bool {
     code(error) == Some(&SqlState::DISK_FULL)

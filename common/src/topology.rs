@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ExchangeKind};
@@ -15,8 +15,11 @@ use uuid::Uuid;
 use crate::amqp;
 use crate::work::Kind;
 
-/// The reply code of AMQP 0-9-1 for a declaration that does not fit what exists.
+/// Reply codes of AMQP 0-9-1: for a queue that does not exist, and for a declaration that does not fit the one that does.
+pub const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
+/// How often somebody who waits for a queue looks for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 pub const REQUESTS_EXCHANGE: &str = "podfleet.requests";
 pub const REQUESTS_QUEUE: &str = "podfleet.requests.v1";
@@ -156,6 +159,24 @@ pub async fn declare_queue(
     amqp::bounded(timeout, "declaring a queue", declared).await.with_context(|| {
         format!("declaring the queue {name}; if it exists with other arguments, delete it or use another virtual host")
     })
+}
+
+/// Waits until a collector has declared a queue: for as long as the caller lets it.
+pub async fn until_declared(connection: &Connection, name: &str, timeout: Duration) -> anyhow::Result<()> {
+    loop {
+        // A queue that is not there takes its channel along.
+        let found = async {
+            let channel = connection.create_channel().await?;
+            let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+            channel.queue_declare(name.into(), passive, FieldTable::default()).await?;
+            channel.close(200, "found".into()).await
+        };
+        match tokio::time::timeout(timeout, found).await {
+            Ok(Err(error)) if amqp::reply_code(&error) == Some(NOT_FOUND) => tokio::time::sleep(LOOK_AGAIN).await,
+            Ok(found) => return found.with_context(|| format!("looking for the queue {name}")),
+            Err(_) => bail!("the broker did not say in time whether the queue {name} exists"),
+        }
+    }
 }
 
 /// The dead queue has no dead-letter exchange of its own: what lies there waits for the collector.

@@ -234,7 +234,7 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Decoded<T>, String> {
         return Err(format!("the message has {} bytes; at most {MAX_MESSAGE_BYTES} are read", body.len()));
     }
     let raw: Vec<&RawValue> =
-        serde_json::from_slice(body).map_err(|error| format!("the message is not a JSON list: {error}"))?;
+        serde_json::from_slice(body).map_err(|error| format!("the message is not a JSON list: {}", fault(&error)))?;
     if raw.len() > MAX_ELEMENTS {
         return Err(format!("the message has {} elements; at most {MAX_ELEMENTS} are read", raw.len()));
     }
@@ -243,12 +243,24 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Decoded<T>, String> {
         match serde_json::from_str(element.get()) {
             Ok(item) => decoded.items.push(item),
             Err(error) => {
-                let reason = error.to_string();
-                decoded.unreadable.push((element.to_owned(), reason));
+                decoded.unreadable.push((element.to_owned(), fault(&error)));
             }
         }
     }
     Ok(decoded)
+}
+
+/// What is wrong with JSON, and where, without a word of what it says: that is a payload, and this ends up in logs.
+pub fn fault(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // `invalid type: string "…", expected u16 at line 1 column 9`, and ``unknown variant `…`, expected one of …``.
+    match text.rsplit_once(", expected ") {
+        Some((found, expected)) if error.is_data() => {
+            let what = found.split([':', '`']).next().unwrap_or_default().trim();
+            format!("{what}, expected {expected}")
+        }
+        _ => text,
+    }
 }
 
 /// What can be said of any ticket, of any version: enough to hand it back.
@@ -274,6 +286,17 @@ mod tests {
         let body = serde_json::to_vec(&vec![pulse, serde_json::json!({"podcast": 7})]).unwrap();
         let decoded = decode::<Hint>(&body).unwrap();
         assert_eq!((decoded.items.len(), decoded.unreadable.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_fault_says_what_and_where_and_nothing_of_the_content() {
+        let of = |json: &str| fault(&serde_json::from_str::<TicketStub>(json).unwrap_err());
+        assert_eq!(of(r#"{"v": "my, expected secret"}"#), "invalid type, expected u16 at line 1 column 26");
+        let kind = r#"{"v":1,"podcast":"00000000-0000-0000-0000-000000000000","task":"00000000-0000-0000-0000-000000000000",
+            "tenant":"t","kind":"a secret"}"#;
+        assert!(of(kind).starts_with("unknown variant, expected one of `outline`"), "{}", of(kind));
+        assert!(of(r#"{"v": 1}"#).starts_with("missing field `podcast`"));
+        assert!(of("{").starts_with("EOF while parsing"));
     }
 
     #[test]

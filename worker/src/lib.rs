@@ -123,7 +123,7 @@ async fn supervise(env: &Arc<Env>, shutdown: &CancellationToken) -> anyhow::Resu
             tracing::warn!(error = format!("{error:#}"), "the worker's last session did not end in order");
             return Ok(());
         }
-        if shutdown.is_cancelled() {
+        if shutdown.is_cancelled() && std::time::Instant::now() >= work.leaves_by(env) {
             // What is in hand is delivered again by the broker, and committed work is found in the blob store.
             return Err(error);
         }
@@ -133,9 +133,12 @@ async fn supervise(env: &Arc<Env>, shutdown: &CancellationToken) -> anyhow::Resu
         let delay = reconnect.next_delay();
         tracing::warn!(error = format!("{error:#}"), ?delay, "the worker's session ended; building another");
         metrics::counter!("podfleet_sessions_ended_total", "role" => "worker").increment(1);
-        tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            () = shutdown.cancelled() => {}
+        // Whoever leaves while the broker is away has work in hand that was paid for: it is told as soon as the broker is back.
+        if shutdown.is_cancelled() {
+            let left = work.leaves_by(env).saturating_duration_since(std::time::Instant::now());
+            tokio::time::sleep(delay.min(left)).await;
+        } else {
+            shutdown.run_until_cancelled(tokio::time::sleep(delay)).await;
         }
     }
     Ok(())

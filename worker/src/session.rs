@@ -11,15 +11,16 @@ use common::amqp;
 use common::class::Class;
 use common::crash;
 use common::process;
-use common::topology::{self, HEARTBEATS_EXCHANGE, Lane, lane_queue};
-use common::wire::{self, Outcome, Pulse, Ticket, VERSION, WorkerPulse};
+use common::topology::{self, DEAD_EXCHANGE, HEARTBEATS_EXCHANGE, Lane, lane_queue};
+use common::wire::{self, Pulse, Ticket, VERSION, WorkerPulse};
 use common::work::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicQosOptions, QueueDeclareOptions};
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection};
+use serde_json::value::RawValue;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -142,6 +143,17 @@ impl<'a> Session<'a> {
         self.work.outbox.publish(&self.outcomes, partitions, self.timeout, &self.confirms).await
     }
 
+    /// What is no ticket among tickets goes to the dead queue by itself, as the broker would send the whole message there.
+    async fn set_aside(&self, queue: &str, elements: &[&Box<RawValue>]) -> anyhow::Result<()> {
+        let mut headers = FieldTable::default();
+        headers.insert("x-first-death-queue".into(), AMQPValue::LongString(queue.into()));
+        let properties = amqp::persistent_json().with_headers(headers);
+        let body = serde_json::to_vec(elements)?;
+        let confirm =
+            amqp::publish(&self.outcomes, DEAD_EXCHANGE, "", &body, properties, self.timeout).await?;
+        amqp::confirmed(confirm, self.timeout).await.context("setting aside what is no ticket")
+    }
+
     async fn on_confirm(
         &mut self,
         number: u64,
@@ -167,14 +179,19 @@ impl<'a> Session<'a> {
                 return amqp::reject(&delivery.acker, self.timeout).await;
             }
         };
-        let handed_back: Vec<Outcome> = decoded
-            .unreadable
-            .iter()
-            .filter_map(|(element, reason)| run::unsupported(self.env, element, reason))
-            .collect();
+        let (mut handed_back, mut nobodys) = (Vec::new(), Vec::new());
+        for (element, reason) in &decoded.unreadable {
+            match run::unsupported(self.env, element, reason) {
+                Some(outcome) => handed_back.push(outcome),
+                None => nobodys.push(element),
+            }
+        }
         let count = decoded.items.len() + handed_back.len();
         if count == 0 {
             return amqp::reject(&delivery.acker, self.timeout).await;
+        }
+        if !nobodys.is_empty() {
+            self.set_aside(&lane_queue(kind, lane), &nobodys).await?;
         }
         let redelivered = delivery.redelivered;
         let held = Held::new(delivery, self.work.session, count);
@@ -351,7 +368,7 @@ impl<'a> Session<'a> {
         for waiting in self.buffer.take_all() {
             self.hand_back(waiting);
         }
-        let deadline = tokio::time::sleep(Duration::from_secs(self.env.config.worker.drain_seconds));
+        let deadline = tokio::time::sleep_until(self.work.leaves_by(self.env).into());
         tokio::pin!(deadline);
         let mut handed_back = false;
         let mut heartbeat = tokio::time::interval(HEARTBEAT);

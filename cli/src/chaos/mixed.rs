@@ -120,6 +120,7 @@ async fn work(world: &mut World, new: &Path, old: &Path, lasts: Duration) -> any
     let seen = watch.stop().await;
     let mut findings = check::everything(world, &log, &seen, &copied, REST).await?;
     findings.violations.extend(late);
+    findings.violations.extend_from_slice(world.complaints());
     let handed_back = "select count(*) from attempts where class = 'unsupported'";
     let handed_back: i64 = world.database().await?.query_one(handed_back, &[]).await?.get(0);
     if handed_back == 0 {

@@ -59,6 +59,8 @@ pub(super) struct Report {
     pub(super) resume_ms: BTreeMap<String, u64>,
     /// The most that one process of a role had in memory.
     pub(super) peak_memory_mib: BTreeMap<String, u64>,
+    /// How members that were asked to leave did so. While faults last, an error is no violation.
+    pub(super) left: BTreeMap<&'static str, u32>,
     pub(super) violations: Vec<String>,
 }
 
@@ -98,6 +100,7 @@ impl Report {
             longest_resume_ms: done.resumed_ms.values().copied().max().unwrap_or_default(),
             resume_ms: done.resumed_ms.clone(),
             peak_memory_mib: seen.peak_mib.clone(),
+            left: BTreeMap::new(),
             violations: findings.violations,
         }
     }
@@ -208,6 +211,8 @@ impl fmt::Display for Report {
             "{} dead letters replayed; {} requests sent again, {} others under their keys refused",
             self.replayed, self.repeated, self.conflicts
         )?;
+        let left: Vec<String> = self.left.iter().map(|(how, count)| format!("{count} {how}")).collect();
+        writeln!(f, "members that were asked to leave: {}", left.join(", "))?;
         let peaks: Vec<String> =
             self.peak_memory_mib.iter().map(|(role, mib)| format!("{role} {mib} MiB")).collect();
         writeln!(f, "most memory of one process: {}", peaks.join(", "))?;

@@ -23,6 +23,8 @@ use crate::output::remark;
 const MEMBERS: [(&str, usize); 3] = [("producer", 2), ("collector", 2), ("worker", 3)];
 /// A role that was asked to leave is killed after this long.
 const PATIENCE: Duration = Duration::from_secs(10);
+const ABORTED: i32 = Signal::SIGABRT as i32;
+const KILLED: i32 = Signal::SIGKILL as i32;
 /// The speech server refuses the first text with these words.
 pub(super) const REFUSED_ONCE: &str = "a stumbling block";
 
@@ -37,6 +39,12 @@ pub(super) struct World {
     roster: Roster,
     /// Crash points that were passed since somebody asked.
     crashed: Vec<&'static str>,
+    /// How members that were asked to leave did so, and how often.
+    left: BTreeMap<&'static str, u32>,
+    /// Whether nothing is in their way, so that all of them have to leave in order.
+    is_calm: bool,
+    /// Members that ended by themselves, or did not leave in order.
+    complaints: Vec<String>,
     provider: Option<Provider>,
     provider_at: SocketAddr,
     /// Of the speech servers before this one.
@@ -81,6 +89,9 @@ impl World {
             members: Vec::new(),
             roster: Roster::default(),
             crashed: Vec::new(),
+            left: BTreeMap::new(),
+            is_calm: false,
+            complaints: Vec::new(),
             provider_at: provider.address(),
             provider: Some(provider),
             ledgers: Vec::new(),
@@ -127,6 +138,7 @@ impl World {
             ("CACHE__URL", &cache),
             ("BLOBS__FOLDER", &blobs),
             ("WORKER__HEALTH_BIND", "127.0.0.1:0"),
+            ("WORKER__DRAIN_SECONDS", "8"),
             ("COLLECTOR__HEALTH_BIND", "127.0.0.1:0"),
             // Both collectors work at the same time.
             ("COLLECTOR__SINGLE_ACTIVE", "false"),
@@ -158,14 +170,21 @@ impl World {
         for member in &mut self.members {
             if let Some(child) = &mut member.child {
                 let Some(status) = child.try_wait()? else { continue };
-                if let Some((point, _)) = member.armed
-                    && status.signal() == Some(Signal::SIGABRT as i32)
-                {
-                    self.crashed.push(point);
-                    member.armed = None;
+                match (member.armed, status.signal()) {
+                    (Some((point, _)), Some(ABORTED)) => {
+                        self.crashed.push(point);
+                        member.armed = None;
+                    }
+                    // By the nemesis.
+                    (_, Some(KILLED)) => {}
+                    _ => self.complaints.push(format!(
+                        "{} ended by itself ({status}): {}",
+                        member.name,
+                        children::last_line(&log_of(&self.folder, &member.name))
+                    )),
                 }
             }
-            let log = self.folder.path().join(format!("{}.log", member.name));
+            let log = log_of(&self.folder, &member.name);
             let mut command = children::command(&member.program, &log)?;
             // An older build refuses settings that it does not know.
             let is_this_build = member.program == this_build;
@@ -254,10 +273,33 @@ impl World {
 
     /// Asks a member to leave, and insists.
     pub(super) async fn end(&mut self, name: &str) -> anyhow::Result<()> {
-        if let Some(child) = self.member(name)?.child.take() {
-            children::end(name, child, PATIENCE).await?;
+        let Some(child) = self.member(name)?.child.take() else { return Ok(()) };
+        let Some(status) = children::end(name, child, PATIENCE).await? else { return Ok(()) };
+        let how = match (status.success(), status.signal()) {
+            (true, _) => "in order",
+            (_, Some(KILLED)) => "only when killed",
+            _ => "with an error",
+        };
+        *self.left.entry(how).or_default() += 1;
+        if self.is_calm && !status.success() {
+            let last = children::last_line(&log_of(&self.folder, name));
+            self.complaints.push(format!("{name} was asked to leave and did so {how} ({status}): {last}"));
         }
         Ok(())
+    }
+
+    /// From here on one fault happens at a time: who is asked to leave has nothing in his way.
+    pub(super) fn expect_order(&mut self) {
+        self.is_calm = true;
+    }
+
+    pub(super) fn left(&self) -> &BTreeMap<&'static str, u32> {
+        &self.left
+    }
+
+    /// What members did that nobody had asked them to do.
+    pub(super) fn complaints(&self) -> &[String] {
+        &self.complaints
     }
 
     /// The mixing process of a collector.
@@ -355,13 +397,18 @@ impl World {
         keep_logs.then(|| self.folder.keep())
     }
 
-    async fn end_all(&mut self) -> anyhow::Result<()> {
+    /// All are asked to leave.
+    pub(super) async fn end_all(&mut self) -> anyhow::Result<()> {
         for name in self.names() {
             self.signal(&name, Signal::SIGCONT)?;
             self.end(&name).await?;
         }
         Ok(())
     }
+}
+
+fn log_of(folder: &TempDir, member: &str) -> PathBuf {
+    folder.path().join(format!("{member}.log"))
 }
 
 /// Short recordings, so that many podcasts fit into the time.

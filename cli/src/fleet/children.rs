@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -68,18 +68,19 @@ pub(crate) fn command(program: &Path, log: &Path) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Asks a child to end, waits, and kills what has not ended by then, with everything it has started.
-pub(crate) async fn end(name: &str, mut child: Child, patience: Duration) -> anyhow::Result<()> {
-    let Some(pid) = child.id() else { return Ok(()) };
+/// Asks a child to end, waits, and kills what has not ended by then, with everything it has started. Returns how it ended; `None`:
+/// that was known already.
+pub(crate) async fn end(name: &str, mut child: Child, patience: Duration) -> anyhow::Result<Option<ExitStatus>> {
+    let Some(pid) = child.id() else { return Ok(None) };
     let pid = Pid::from_raw(pid.cast_signed());
     // It has not been awaited yet, so the number is still its own.
     kill(pid, Signal::SIGTERM).with_context(|| format!("ending {name}"))?;
-    if tokio::time::timeout(patience, child.wait()).await.is_err() {
-        tracing::warn!(role = name, ?patience, "did not stop when asked, so it is killed");
-        killpg(pid, Signal::SIGKILL).with_context(|| format!("killing {name}"))?;
-        child.wait().await.with_context(|| format!("waiting for {name}"))?;
+    if let Ok(ended) = tokio::time::timeout(patience, child.wait()).await {
+        return ended.map(Some).with_context(|| format!("waiting for {name}"));
     }
-    Ok(())
+    tracing::warn!(role = name, ?patience, "did not stop when asked, so it is killed");
+    killpg(pid, Signal::SIGKILL).with_context(|| format!("killing {name}"))?;
+    child.wait().await.map(Some).with_context(|| format!("waiting for {name}"))
 }
 
 /// Its last words.

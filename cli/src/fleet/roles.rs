@@ -112,7 +112,9 @@ async fn supervise(shared: Arc<Shared>, role: Role) -> anyhow::Result<()> {
         let mut child = shared.nursery.start(shared.command(&role, &log)?).await?;
         let status = tokio::select! {
             status = child.wait() => status.with_context(|| format!("waiting for {name}"))?,
-            () = shared.stop.cancelled() => return children::end(name, child, shared.plan.patience).await,
+            () = shared.stop.cancelled() => {
+                return children::end(name, child, shared.plan.patience).await.map(drop);
+            }
         };
         if started.elapsed() > WORKED {
             backoff.reset();

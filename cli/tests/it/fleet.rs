@@ -498,6 +498,11 @@ impl Fleet {
                 "podcasts whose events have gaps",
                 "select count(*) from podcasts p where event_seq <> (select count(*) from events e where e.podcast_id = p.id)",
             ),
+            (
+                "attempts that were recorded twice",
+                "select count(*) from (select from attempts group by podcast_id, task_id, attempt, part, class, worker, started_at
+                                       having count(*) > 1) as twice",
+            ),
         ] {
             self.until_count(sql, |count| count == 0).await.with_context(|| what.to_owned())?;
         }

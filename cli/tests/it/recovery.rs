@@ -30,6 +30,9 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("recovery::severed::a_commit_without_an_answer_counts_once", |s| {
         Box::pin(severed::a_commit_without_an_answer_counts_once(s))
     }),
+    ("recovery::lost::requests_find_their_queue_again", |s| {
+        Box::pin(lost::requests_find_their_queue_again(s))
+    }),
     ("recovery::lost::purged_lanes_and_outcomes_are_found", |s| {
         Box::pin(lost::purged_lanes_and_outcomes_are_found(s))
     }),

@@ -50,3 +50,35 @@ pub async fn insert(tx: &Transaction<'_>, new: &[NewAttempt<'_>]) -> anyhow::Res
     .await?;
     Ok(())
 }
+
+/// Which of these are recorded already: they came a second time, because their first delivery was committed and not acked.
+pub async fn are_recorded(tx: &Transaction<'_>, outcomes: &[&Outcome]) -> anyhow::Result<Vec<bool>> {
+    if outcomes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let select = tx
+        .prepare_cached(
+            "select exists (select from attempts a
+                            where a.podcast_id = n.podcast and a.task_id = n.task and a.attempt = n.attempt and a.part = n.part
+                              and a.class = n.class and a.worker = n.worker and a.started_at = n.started_at)
+             from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[], $7::timestamptz[])
+                  with ordinality n (podcast, task, attempt, part, class, worker, started_at, place)
+             order by n.place",
+        )
+        .await?;
+    let rows = tx
+        .query(
+            &select,
+            &[
+                &outcomes.iter().map(|o| o.podcast).collect::<Vec<_>>(),
+                &outcomes.iter().map(|o| o.task).collect::<Vec<_>>(),
+                &outcomes.iter().map(|o| o.attempt).collect::<Vec<_>>(),
+                &outcomes.iter().map(|o| o.part).collect::<Vec<_>>(),
+                &outcomes.iter().map(|o| o.class.as_str()).collect::<Vec<_>>(),
+                &outcomes.iter().map(|o| &o.worker).collect::<Vec<_>>(),
+                &outcomes.iter().map(|o| o.started_at).collect::<Vec<_>>(),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

@@ -82,7 +82,10 @@ pub async fn make_partitions(client: &tokio_postgres::Client) -> anyhow::Result<
         .context("making the partitions of the months to come")
 }
 
+/// In the same order by everybody who saves them, so that two who do it at once do not wait for each other.
 pub async fn save_workers(tx: &Transaction<'_>, pulses: &[WorkerPulse]) -> anyhow::Result<()> {
+    let mut pulses: Vec<&WorkerPulse> = pulses.iter().collect();
+    pulses.sort_by(|a, b| a.worker.cmp(&b.worker));
     let upsert = tx
         .prepare_cached(
             "insert into workers (id, version, host, pid, pulse) values ($1, $2, $3, $4, $5)

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use common::wire::Ticket;
 use common::work::Kind;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::Env;
 use crate::outbox::{Held, Outbox, Report};
 
 /// Outcomes that running tasks may have handed over and the loop not yet taken.
@@ -27,6 +29,8 @@ pub(crate) struct Work {
     pub(super) finished: mpsc::Receiver<Report>,
     pub(super) reporter: mpsc::Sender<Report>,
     pub(super) session: u64,
+    /// When it has to be gone, once it was asked to leave.
+    leaves_by: Option<Instant>,
 }
 
 /// A delivery that was read.
@@ -49,7 +53,14 @@ impl Work {
             finished,
             reporter,
             session: 0,
+            leaves_by: None,
         }
+    }
+
+    /// The time to finish begins when this is asked for the first time, and goes on over sessions.
+    pub(crate) fn leaves_by(&mut self, env: &Env) -> Instant {
+        let time = Duration::from_secs(env.config.worker.drain_seconds);
+        *self.leaves_by.get_or_insert_with(|| Instant::now() + time)
     }
 
     pub(crate) fn is_busy(&self) -> bool {

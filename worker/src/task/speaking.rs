@@ -63,6 +63,9 @@ async fn prepare(
         .map_err(|rejected| Failure::new(rejected.class(), format!("engine {name}: {rejected}")))
 }
 
+/// All recordings of a segment together: its longest, a quarter of an hour, as 48 kHz stereo in 16 bits, and half of that again.
+const MAX_BYTES: usize = 256 * 1024 * 1024;
+
 /// The recordings of all pieces with their texts, each paid for when it came.
 async fn record(
     env: &Env,
@@ -78,7 +81,7 @@ async fn record(
         return Err(Failure::permanent_input(message));
     }
     let count = pieces.len();
-    let mut recordings = Vec::with_capacity(count);
+    let (mut recordings, mut bytes) = (Vec::with_capacity(count), 0);
     for (place, text) in pieces.into_iter().enumerate() {
         let mut call = call.clone();
         if count > 1 {
@@ -88,6 +91,11 @@ async fn record(
         let recording = engine.speak(&piece, &call).await?;
         let cost = env.config.engines.get(name).map_or(0, |engine| engine.cost_micros(recording.units, 0, 0));
         call.bill.add(recording.units, cost);
+        bytes += recording.bytes.len();
+        if bytes > MAX_BYTES {
+            let message = format!("engine {name}: the recordings of a segment have more than {MAX_BYTES} bytes");
+            return Err(Failure::transient(message));
+        }
         recordings.push((recording.bytes, piece.text));
     }
     Ok(recordings)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use common::topology::{REQUESTS_EXCHANGE, REQUESTS_QUEUE};
 use lapin::options::BasicGetOptions;
 use loadtest::providers::{Latency, Provider, Settings};
 use nix::sys::signal::Signal;
@@ -12,11 +13,36 @@ use nix::sys::signal::Signal;
 use crate::audio::expect_every_number_once;
 use crate::faults::SPOKEN;
 use crate::fleet::{Fleet, Servers, Setup, numbered_article, until};
+use crate::recovery::broker::send_requests;
 
 const TICKETS: &str = "podfleet.tts.normal.v1";
 const OUTCOMES: &str = "podfleet.outcomes.v1";
 const REPAIRED: &str =
     "select count(*) from attempts where class = 'interrupted' and message like 'its ticket%'";
+
+/// Somebody takes the binding of the requests' queue away, and then the queue. Publishers are told that nothing took their message, until
+/// it is there again.
+pub(crate) async fn requests_find_their_queue_again(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let setup = ["OUTLINE", "SCRIPT", "TTS"].iter().fold(Setup::default(), |setup, kind| {
+        setup.with(&format!("DEFAULTS__{kind}"), "noop")
+    });
+    let fleet = Fleet::start(servers, "unbound", setup.with("DEFAULTS__MIX", "none")).await?;
+    fleet.until_intake().await?;
+    let connection = fleet.connect().await?;
+    let channel = connection.create_channel().await?;
+    let none = lapin::types::FieldTable::default();
+    channel.queue_unbind(REQUESTS_QUEUE.into(), REQUESTS_EXCHANGE.into(), "".into(), none).await?;
+    ensure!(send_requests(&fleet, 1).await.is_err(), "nothing leads to the queue");
+    until("a binding", async || Ok(send_requests(&fleet, 1).await.ok())).await?;
+    fleet.with_rabbitmq(async |rabbitmq| rabbitmq.delete_queue(&fleet.vhost, REQUESTS_QUEUE).await).await?;
+    ensure!(send_requests(&fleet, 2).await.is_err(), "there is no queue");
+    until("the queue", async || Ok(send_requests(&fleet, 2).await.ok())).await?;
+    let completed = "select count(*) from podcasts where state = 'completed'";
+    fleet.until_count(completed, |count| count == 2).await?;
+    connection.close(200, "done".into()).await?;
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
 
 /// With three collectors, all of them taking outcomes, which look after the same work at the same time.
 pub(crate) async fn purged_lanes_and_outcomes_are_found(servers: &Arc<Servers>) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use common::private::{Fault, FaultProxy, PrivateServers, ports};
-use loadtest::providers::{Latency, Ledger, Misbehaviour, Provider, Rule, Settings};
+use loadtest::providers::{Endpoint, Latency, Ledger, Length, Misbehaviour, Provider, Rule, Settings, Writing};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -117,6 +117,11 @@ impl World {
         for (producer, port) in producers.zip(ports) {
             producer.own.push(("PODFLEET__PRODUCER__BIND".into(), format!("127.0.0.1:{port}")));
         }
+        // What one of the producers accepts is written by a language model, part by part.
+        if is_this_build(program)? {
+            let kinds = ["OUTLINE", "SCRIPT"].map(|kind| (format!("PODFLEET__DEFAULTS__{kind}"), "model".into()));
+            world.member("producer-2")?.own.extend(kinds);
+        }
         world.respawn().await?;
         world.until_ready().await?;
         Ok(world)
@@ -156,6 +161,14 @@ impl World {
             ("ENGINES__TONES__BREAKER__OPEN_MS", "500"),
             ("ENGINES__TONES__BREAKER__OPEN_CAP_MS", "3000"),
             ("DEFAULTS__TTS", "tones"),
+            ("ENGINES__MODEL__TYPE", "openai"),
+            ("ENGINES__MODEL__KINDS", "outline,script"),
+            ("ENGINES__MODEL__URL", &provider),
+            ("ENGINES__MODEL__MODEL", "model"),
+            ("ENGINES__MODEL__TIMEOUT_MS", "8000"),
+            ("ENGINES__MODEL__EXPECTED_MS", "500"),
+            ("ENGINES__MODEL__BREAKER__OPEN_MS", "500"),
+            ("ENGINES__MODEL__BREAKER__OPEN_CAP_MS", "3000"),
         ]
         .iter()
         .map(|(name, value)| (format!("PODFLEET__{name}"), (*value).to_owned()))
@@ -166,7 +179,6 @@ impl World {
 
     /// Starts every member that does not run.
     pub(super) async fn respawn(&mut self) -> anyhow::Result<()> {
-        let this_build = std::env::current_exe().context("the path of this program")?;
         for member in &mut self.members {
             if let Some(child) = &mut member.child {
                 let Some(status) = child.try_wait()? else { continue };
@@ -187,7 +199,7 @@ impl World {
             let log = log_of(&self.folder, &member.name);
             let mut command = children::command(&member.program, &log)?;
             // An older build refuses settings that it does not know.
-            let is_this_build = member.program == this_build;
+            let is_this_build = is_this_build(&member.program)?;
             let known = |name: &str| is_this_build || !name.contains("__BREAKER__");
             let environment = self.environment.iter().filter(|(name, _)| known(name));
             command.arg(member.role).envs(environment.cloned()).envs(member.own.iter().cloned());
@@ -411,14 +423,25 @@ fn log_of(folder: &TempDir, member: &str) -> PathBuf {
     folder.path().join(format!("{member}.log"))
 }
 
-/// Short recordings, so that many podcasts fit into the time.
+fn is_this_build(program: &Path) -> anyhow::Result<bool> {
+    Ok(program == std::env::current_exe().context("the path of this program")?)
+}
+
+/// Short recordings and short scripts, so that many podcasts fit into the time; the scripts come as streams.
 fn settings() -> Settings {
-    Settings::default().speech_latency(Latency::fixed_ms(150)).rule(refusal())
+    let mut settings = Settings::default().speech_latency(Latency::fixed_ms(150)).rule(refusal());
+    // Two seconds, and more where nobody could say the text in that time: 20 letters a second are fast.
+    settings.speech.length = Length::Rule(Arc::new(|text| 24_000 * text.chars().count().div_ceil(20).max(2)));
+    settings.chat.first_token = Latency::fixed_ms(100);
+    settings.chat.tokens_per_second = 300.0;
+    settings.chat.writing = Writing { chapters: 2, turns: 4, words: 12, ..settings.chat.writing };
+    settings
 }
 
 /// Once, a text with these words is refused for good: its podcast fails, and goes on when somebody replays it.
 fn refusal() -> Rule {
-    Rule { status: Some(400), ..Rule::new(Misbehaviour::ServerError).on(REFUSED_ONCE).times(1) }
+    let refusal = Rule::new(Misbehaviour::ServerError).at(Endpoint::Speech).on(REFUSED_ONCE).times(1);
+    Rule { status: Some(400), ..refusal }
 }
 
 /// The first child of a process, and no other role has more than one.

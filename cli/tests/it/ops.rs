@@ -131,8 +131,12 @@ pub(crate) async fn what_is_paused_waits_and_is_not_lost(servers: &Arc<Servers>)
     ensure!(ok && out.contains("the account is empty") && out.contains("engine tones"), "{out} {err}");
     let (ok, out, err) = podfleet(&fleet, &["queues"]).await?;
     ensure!(ok && out.contains("podfleet.tts.normal.v1") && err.contains("1 pauses"), "{out} {err}");
-    let (ok, out, err) = podfleet(&fleet, &["workers"]).await?;
-    ensure!(ok && out.contains(env!("CARGO_PKG_VERSION")) && out.contains(" tts"), "{out} {err}");
+    until("a heartbeat of a worker that speaks", async || {
+        let (ok, out, err) = podfleet(&fleet, &["workers"]).await?;
+        ensure!(ok, "{err}");
+        Ok((out.contains(env!("CARGO_PKG_VERSION")) && out.contains(" tts")).then_some(()))
+    })
+    .await?;
     // It lies in the database: whoever dispatches next keeps to it.
     fleet.take_role("collector").child.kill().await?;
     fleet.spawn("collector", &[]).await?;

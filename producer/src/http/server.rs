@@ -8,6 +8,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -17,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 const MAX_CONNECTIONS: usize = 8_192;
 /// For the head of a request, and between two requests on one connection.
 const HEAD: Duration = Duration::from_secs(20);
+/// Whoever does not take what is sent to him for so long has left: a paused player asks again for what it lacks.
+const UNTAKEN: Duration = Duration::from_secs(120);
 /// How long responses may go on after shutdown was asked for.
 const LEAVING: Duration = Duration::from_secs(10);
 /// After an error of the operating system, such as too many open files.
@@ -56,6 +59,7 @@ async fn next(
             Ok((stream, _)) => {
                 // Answers and events are small and go out at once, instead of waiting for more to fill a packet.
                 stream.set_nodelay(true).ok();
+                SockRef::from(&stream).set_tcp_user_timeout(Some(UNTAKEN)).ok();
                 return Some((stream, permit));
             }
             // Its other end had enough before we took it.
@@ -89,5 +93,19 @@ async fn serve(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_takes_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _permit) =
+            next(&listener, &Arc::new(Semaphore::new(1)), &CancellationToken::new()).await.unwrap();
+        assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(UNTAKEN));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use loadtest::providers::Outcome;
+use loadtest::providers::{Endpoint, Outcome};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -42,7 +42,9 @@ fn by_task(world: &World) -> anyhow::Result<BTreeMap<Uuid, Vec<Timestamp>>> {
     let mut paid: BTreeMap<Uuid, Vec<Timestamp>> = BTreeMap::new();
     for ledger in world.ledgers() {
         anyhow::ensure!(ledger.total == ledger.calls.len() as u64, "a ledger has forgotten calls");
-        for call in ledger.calls.iter().filter(|call| call.outcome == Outcome::Answered) {
+        // A script may take several calls, as many as its parts and what was wrong with them ask for.
+        let speech = ledger.calls.iter().filter(|call| call.endpoint == Endpoint::Speech);
+        for call in speech.filter(|call| call.outcome == Outcome::Answered) {
             let key = call.idempotency_key.as_deref().unwrap_or_default();
             let task = key.get(..36).and_then(|task| task.parse().ok());
             let task = task.context("a call without the task's id in its idempotency key")?;

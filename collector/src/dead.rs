@@ -99,9 +99,15 @@ mod tests {
     fn a_letter_says_why_its_message_could_not_be_read() {
         let said = |queue: &str, body: &str| why_rejected(queue, body.as_bytes());
         let lane = "podfleet.tts.normal.v1";
-        assert!(said(lane, "{}").starts_with("a message in podfleet.tts.normal.v1 could not be read: the message is not a JSON list"));
+        assert!(said(lane, "{}").starts_with(
+            "a message in podfleet.tts.normal.v1 could not be read: the message is not a JSON list"
+        ));
         assert!(said(lane, "[{}]").contains("missing field"), "{}", said(lane, "[{}]"));
-        assert!(said("podfleet.outcomes.v1", "[7]").contains("expected"), "{}", said("podfleet.outcomes.v1", "[7]"));
+        assert!(
+            said("podfleet.outcomes.v1", "[7]").contains("expected"),
+            "{}",
+            said("podfleet.outcomes.v1", "[7]")
+        );
         assert!(said("podfleet.outcomes.v1", "[]").contains("each time that its reader ended"));
         assert_eq!(said("elsewhere", "[7]"), "a message in elsewhere could not be read");
     }

@@ -60,9 +60,8 @@ pub(crate) async fn delete(env: &Env, suspects: Vec<String>) -> anyhow::Result<(
 }
 
 async fn delete_if_leaderless(env: &Env, queue: String) -> anyhow::Result<()> {
-    let is_lane = Kind::ALL
-        .into_iter()
-        .any(|kind| Lane::ALL.into_iter().any(|lane| lane_queue(kind, lane) == queue));
+    let is_lane =
+        Kind::ALL.into_iter().any(|kind| Lane::ALL.into_iter().any(|lane| lane_queue(kind, lane) == queue));
     let patience = match queue.as_str() {
         REQUESTS_QUEUE | DEAD_QUEUE => BROKERS_PATIENCE,
         _ if is_lane => LANE_PATIENCE,
@@ -74,7 +73,10 @@ async fn delete_if_leaderless(env: &Env, queue: String) -> anyhow::Result<()> {
         (Answer::Serves, _) => return Ok(()),
         (Answer::Nothing, BROKERS_PATIENCE) => bail!("the queue {queue} does not answer"),
         (Answer::InternalError, BROKERS_PATIENCE) if ended => {
-            tracing::error!(queue, "a queue's leader has ended; what it holds comes back when the broker is restarted");
+            tracing::error!(
+                queue,
+                "a queue's leader has ended; what it holds comes back when the broker is restarted"
+            );
             return Ok(());
         }
         (Answer::InternalError, _) if ended => env.keeps_no_leaders(),
@@ -100,9 +102,9 @@ pub(crate) async fn works(env: &Env, queue: &str) -> anyhow::Result<bool> {
 
 /// Whether the broker ended a call for its own fault, as it does when a queue that it declares cannot lead.
 pub(crate) fn is_internal(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<lapin::Error>().and_then(amqp::reply_code) == Some(INTERNAL_ERROR)
-    })
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<lapin::Error>().and_then(amqp::reply_code) == Some(INTERNAL_ERROR))
 }
 
 pub(crate) async fn remove(connection: &Connection, queue: &str) -> anyhow::Result<()> {

@@ -39,9 +39,11 @@ pub(crate) async fn prepare(env: &Env, connection: &Connection) -> anyhow::Resul
     // A queue without a leader may have ended the connection.
     if silent.is_empty() && !is_any_missing(env, connection).await? {
         let (queues, single_active) = (outcomes(env), env.config.collector.single_active);
-        try_join_all(queues.iter().map(|queue| {
-            declare_queue(connection, queue, single_active, env.dead_letters(), timeout)
-        }))
+        try_join_all(
+            queues
+                .iter()
+                .map(|queue| declare_queue(connection, queue, single_active, env.dead_letters(), timeout)),
+        )
         .await?;
         return topology::bind_queues(connection, timeout).await;
     }
@@ -175,7 +177,9 @@ async fn make(env: &Env, connection: &Connection, queues: &[String]) -> anyhow::
     let made = try_join_all(queues.iter().map(|queue| make_alone(env, queue))).await;
     if made.is_err() && queues.iter().any(|queue| queue == REQUESTS_QUEUE) {
         // Nothing leads to it yet, so it is empty. Left behind, it could not be told from one that holds requests.
-        with_connection(env, async |connection| leaderless::remove(connection, REQUESTS_QUEUE).await).await.ok();
+        with_connection(env, async |connection| leaderless::remove(connection, REQUESTS_QUEUE).await)
+            .await
+            .ok();
     }
     made.map(drop)
 }

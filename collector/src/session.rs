@@ -13,8 +13,8 @@ use common::store::{self, durations, fleet, tasks::repair};
 use common::topology::{DEAD_QUEUE, EVENTS_EXCHANGE, HEARTBEATS_EXCHANGE, Lane, outcomes_queue_name};
 use common::wire::Pulse;
 use common::work::Kind;
-use futures_util::stream::{SelectAll, select_all};
 use futures_util::StreamExt;
+use futures_util::stream::{SelectAll, select_all};
 use lapin::message::Delivery;
 use lapin::options::BasicQosOptions;
 use lapin::{Channel, Connection, Consumer};
@@ -53,7 +53,10 @@ pub(crate) async fn run(env: &Env, shutdown: &CancellationToken, is_first: bool)
         let prepared = shutdown.run_until_cancelled(queues::prepare(env, &consuming)).await;
         let Some(prepared) = prepared else { return Ok(()) };
         prepared?;
-        let opened = tokio::time::timeout(OPENING, Session::open(env, &publishing, &consuming, &mut tasks, shutdown, is_first));
+        let opened = tokio::time::timeout(
+            OPENING,
+            Session::open(env, &publishing, &consuming, &mut tasks, shutdown, is_first),
+        );
         let mut session = opened.await.context("the broker did not answer in time")??;
         env.readiness.set(true);
         session.collect(&mut tasks).await?;
@@ -142,10 +145,7 @@ impl<'a> Session<'a> {
     }
 
     /// Until shutdown or the first error. Nothing that is being committed is ever cancelled: each branch runs to its end.
-    async fn collect(
-        &mut self,
-        tasks: &mut JoinSet<anyhow::Result<()>>,
-    ) -> anyhow::Result<()> {
+    async fn collect(&mut self, tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let shutdown = self.shutdown.clone();
@@ -217,7 +217,8 @@ impl<'a> Session<'a> {
             self.empty_since.entry(*lane).or_insert_with(Instant::now);
         }
         // Whoever took the last ticket of a lane says so with his next heartbeat, or his outcome waits to be read.
-        let settled = |lane: &(Kind, Lane)| self.empty_since.get(lane).is_none_or(|since| since.elapsed() > LISTENED);
+        let settled =
+            |lane: &(Kind, Lane)| self.empty_since.get(lane).is_none_or(|since| since.elapsed() > LISTENED);
         let suspects: Vec<_> = suspects.into_iter().filter(settled).collect();
         if suspects.is_empty()
             || self.listening_since.elapsed() < LISTENED

@@ -4,13 +4,13 @@ mod claim;
 mod health;
 
 use std::cell::Cell;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncCommands, IntoConnectionInfo};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
 use crate::config;
 use crate::work::Kind;
@@ -70,7 +70,9 @@ impl Cache {
         }
         let address = settings.url.as_str().into_connection_info().and_then(|address| {
             // What a machine that is gone never acknowledges ends the connection, and another is made.
-            redis::Client::open(address.set_tcp_settings(TcpSettings::default().set_user_timeout(UNACKNOWLEDGED)))
+            redis::Client::open(
+                address.set_tcp_settings(TcpSettings::default().set_user_timeout(UNACKNOWLEDGED)),
+            )
         });
         let client = address.map_err(|error| {
             anyhow::anyhow!("cache.url is not a Redis address (redis://host:port/): {error}")

@@ -160,7 +160,13 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_cap() {
-        let policy = Policy { base_ms: 1_000, cap_ms: 10_000, max_failures: 99, max_throttles: 99, ..Policy::default() };
+        let policy = Policy {
+            base_ms: 1_000,
+            cap_ms: 10_000,
+            max_failures: 99,
+            max_throttles: 99,
+            ..Policy::default()
+        };
         let waits = |class, used: fn(u16) -> Budgets| -> Vec<u128> {
             let decide = |count| {
                 wait(decide(&policy, failed(class), used(count), Timestamp::UNIX_EPOCH, Timestamp::MAX, 0.5))

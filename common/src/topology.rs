@@ -152,7 +152,9 @@ pub async fn declare_queue(
     };
     let declared = async {
         match declare(dead_letters).await {
-            Err(error) if amqp::reply_code(&error) == Some(PRECONDITION_FAILED) => declare(dead_letters.other()).await,
+            Err(error) if amqp::reply_code(&error) == Some(PRECONDITION_FAILED) => {
+                declare(dead_letters.other()).await
+            }
             result => result,
         }
     };
@@ -172,7 +174,9 @@ pub async fn until_declared(connection: &Connection, name: &str, timeout: Durati
             channel.close(200, "found".into()).await
         };
         match tokio::time::timeout(timeout, found).await {
-            Ok(Err(error)) if amqp::reply_code(&error) == Some(NOT_FOUND) => tokio::time::sleep(LOOK_AGAIN).await,
+            Ok(Err(error)) if amqp::reply_code(&error) == Some(NOT_FOUND) => {
+                tokio::time::sleep(LOOK_AGAIN).await
+            }
             Ok(found) => return found.with_context(|| format!("looking for the queue {name}")),
             Err(_) => bail!("the broker did not say in time whether the queue {name} exists"),
         }

@@ -233,8 +233,8 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Decoded<T>, String> {
     if body.len() > MAX_MESSAGE_BYTES {
         return Err(format!("the message has {} bytes; at most {MAX_MESSAGE_BYTES} are read", body.len()));
     }
-    let raw: Vec<&RawValue> =
-        serde_json::from_slice(body).map_err(|error| format!("the message is not a JSON list: {}", fault(&error)))?;
+    let raw: Vec<&RawValue> = serde_json::from_slice(body)
+        .map_err(|error| format!("the message is not a JSON list: {}", fault(&error)))?;
     if raw.len() > MAX_ELEMENTS {
         return Err(format!("the message has {} elements; at most {MAX_ELEMENTS} are read", raw.len()));
     }

@@ -144,7 +144,7 @@ impl<'a> Session<'a> {
     }
 
     /// What is no ticket among tickets goes to the dead queue by itself, as the broker would send the whole message there.
-    async fn set_aside(&self, queue: &str, elements: &[&Box<RawValue>]) -> anyhow::Result<()> {
+    async fn set_aside(&self, queue: &str, elements: &[&RawValue]) -> anyhow::Result<()> {
         let mut headers = FieldTable::default();
         headers.insert("x-first-death-queue".into(), AMQPValue::LongString(queue.into()));
         let properties = amqp::persistent_json().with_headers(headers);
@@ -183,7 +183,7 @@ impl<'a> Session<'a> {
         for (element, reason) in &decoded.unreadable {
             match run::unsupported(self.env, element, reason) {
                 Some(outcome) => handed_back.push(outcome),
-                None => nobodys.push(element),
+                None => nobodys.push(&**element),
             }
         }
         let count = decoded.items.len() + handed_back.len();

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use common::private::{Fault, FaultProxy, PrivateServers, ports};
-use loadtest::providers::{Endpoint, Latency, Ledger, Length, Misbehaviour, Provider, Rule, Settings, Writing};
+use loadtest::providers::{
+    Endpoint, Latency, Ledger, Length, Misbehaviour, Provider, Rule, Settings, Writing,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -119,7 +121,8 @@ impl World {
         }
         // What one of the producers accepts is written by a language model, part by part.
         if is_this_build(program)? {
-            let kinds = ["OUTLINE", "SCRIPT"].map(|kind| (format!("PODFLEET__DEFAULTS__{kind}"), "model".into()));
+            let kinds =
+                ["OUTLINE", "SCRIPT"].map(|kind| (format!("PODFLEET__DEFAULTS__{kind}"), "model".into()));
             world.member("producer-2")?.own.extend(kinds);
         }
         world.respawn().await?;

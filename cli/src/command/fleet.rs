@@ -41,7 +41,9 @@ pub(crate) async fn workers(Fleet { server }: Fleet) -> anyhow::Result<()> {
     }
     let workers = list(&answer, "workers")?;
     if workers.is_empty() {
-        remark("no worker was heard of in the last seconds: nothing is done until one runs (`podfleet worker`)");
+        remark(
+            "no worker was heard of in the last seconds: nothing is done until one runs (`podfleet worker`)",
+        );
         return Ok(());
     }
     let header = ["WORKER", "HOST", "PID", "VERSION", "IN HAND", "DOES AT A TIME", "HEARD"];

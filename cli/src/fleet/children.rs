@@ -70,7 +70,11 @@ pub(crate) fn command(program: &Path, log: &Path) -> anyhow::Result<Command> {
 
 /// Asks a child to end, waits, and kills what has not ended by then, with everything it has started. Returns how it ended; `None`:
 /// that was known already.
-pub(crate) async fn end(name: &str, mut child: Child, patience: Duration) -> anyhow::Result<Option<ExitStatus>> {
+pub(crate) async fn end(
+    name: &str,
+    mut child: Child,
+    patience: Duration,
+) -> anyhow::Result<Option<ExitStatus>> {
     let Some(pid) = child.id() else { return Ok(None) };
     let pid = Pid::from_raw(pid.cast_signed());
     // It has not been awaited yet, so the number is still its own.

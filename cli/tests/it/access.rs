@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use common::access::Role;
-use common::config::Broker;
 use common::amqp;
+use common::config::Broker;
 use common::topology;
 use futures_util::StreamExt;
 use producer::{Access, ROUTES, Route};

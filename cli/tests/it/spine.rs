@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use common::config::Broker;
 use common::amqp;
+use common::config::Broker;
 use common::topology;
 use futures_util::StreamExt;
 use lapin::BasicProperties;

@@ -134,8 +134,15 @@ impl Session<'_> {
         let began = Instant::now();
         loop {
             match self.apply(outcomes).await {
-                Err(error) if store::is_locked(&error) && began.elapsed() < LOCKED && !self.shutdown.is_cancelled() => {
-                    tracing::warn!(error = format!("{error:#}"), "outcomes wait for rows that somebody else holds");
+                Err(error)
+                    if store::is_locked(&error)
+                        && began.elapsed() < LOCKED
+                        && !self.shutdown.is_cancelled() =>
+                {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "outcomes wait for rows that somebody else holds"
+                    );
                 }
                 result => return result,
             }

@@ -93,7 +93,8 @@ async fn record(
         call.bill.add(recording.units, cost);
         bytes += recording.bytes.len();
         if bytes > MAX_BYTES {
-            let message = format!("engine {name}: the recordings of a segment have more than {MAX_BYTES} bytes");
+            let message =
+                format!("engine {name}: the recordings of a segment have more than {MAX_BYTES} bytes");
             return Err(Failure::transient(message));
         }
         recordings.push((recording.bytes, piece.text));

@@ -126,7 +126,9 @@ pub(super) async fn list(options: DeadReplays) -> anyhow::Result<()> {
         remark("letters were never replayed in bulk");
         return Ok(());
     }
-    let row = |replay: &Progress| vec![replay.id.to_string(), line(replay), replay.by.clone(), replay.reason.clone()];
+    let row = |replay: &Progress| {
+        vec![replay.id.to_string(), line(replay), replay.by.clone(), replay.reason.clone()]
+    };
     print(columns(&["ID", "STATE", "BY", "REASON"], replays.iter().map(row).collect()))
 }
 

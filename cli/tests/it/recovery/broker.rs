@@ -146,7 +146,9 @@ pub(crate) async fn a_broker_that_loses_leaders_is_worked_with(servers: &Arc<Ser
     let broker = fleet.rabbitmq.as_mut().context("a broker of its own")?;
     broker.kill().await?;
     broker.restart().await?;
-    fleet.with_rabbitmq(async |broker| broker.delete_queue(&fleet.vhost, "podfleet.tts.high.v1").await).await?;
+    fleet
+        .with_rabbitmq(async |broker| broker.delete_queue(&fleet.vhost, "podfleet.tts.high.v1").await)
+        .await?;
     fleet.spawn("worker", &[]).await?;
     fleet.spawn("collector", &[]).await?;
     let mut urgent = numbered_article(1, 4);

@@ -23,9 +23,9 @@ const REPAIRED: &str =
 /// Somebody takes the binding of the requests' queue away, and then the queue. Publishers are told that nothing took their message, until
 /// it is there again.
 pub(crate) async fn requests_find_their_queue_again(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    let setup = ["OUTLINE", "SCRIPT", "TTS"].iter().fold(Setup::default(), |setup, kind| {
-        setup.with(&format!("DEFAULTS__{kind}"), "noop")
-    });
+    let setup = ["OUTLINE", "SCRIPT", "TTS"]
+        .iter()
+        .fold(Setup::default(), |setup, kind| setup.with(&format!("DEFAULTS__{kind}"), "noop"));
     let fleet = Fleet::start(servers, "unbound", setup.with("DEFAULTS__MIX", "none")).await?;
     fleet.until_intake().await?;
     let connection = fleet.connect().await?;

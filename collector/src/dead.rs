@@ -74,7 +74,9 @@ fn why_rejected(queue: &str, body: &[u8]) -> String {
     };
     match fault {
         Some(fault) => format!("a message in {queue} could not be read: {fault}"),
-        None => format!("a message in {queue} was set aside: it was in hand each time that its reader ended"),
+        None => format!(
+            "a message in {queue} was set aside: the database refused it, or it was in hand each time that its reader ended; its log tells"
+        ),
     }
 }
 
@@ -108,7 +110,7 @@ mod tests {
             "{}",
             said("podfleet.outcomes.v1", "[7]")
         );
-        assert!(said("podfleet.outcomes.v1", "[]").contains("each time that its reader ended"));
+        assert!(said("podfleet.outcomes.v1", "[]").contains("the database refused it"));
         assert_eq!(said("elsewhere", "[7]"), "a message in elsewhere could not be read");
     }
 

@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_fault_says_what_and_where_and_nothing_of_the_content() {
         let of = |json: &str| fault(&serde_json::from_str::<TicketStub>(json).unwrap_err());
-        assert_eq!(of(r#"{"v": "my, expected secret"}"#), "invalid type, expected u16 at line 1 column 26");
+        assert_eq!(of(r#"{"v": "my, expected secret"}"#), "invalid type, expected u16 at line 1 column 27");
         let kind = r#"{"v":1,"podcast":"00000000-0000-0000-0000-000000000000","task":"00000000-0000-0000-0000-000000000000",
             "tenant":"t","kind":"a secret"}"#;
         assert!(of(kind).starts_with("unknown variant, expected one of `outline`"), "{}", of(kind));

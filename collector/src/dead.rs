@@ -6,7 +6,7 @@ use common::amqp;
 use common::class::Class;
 use common::store::Store;
 use common::store::dead_letters::{self, MAX_PAYLOAD, NewDeadLetter, Origin, Source, Unread};
-use common::wire::{self, Outcome, Ticket};
+use common::wire::{self, Outcome, Ticket, VERSION};
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 use serde::de::DeserializeOwned;
@@ -69,7 +69,7 @@ fn letter(delivery: &Delivery) -> NewDeadLetter {
 fn why_rejected(queue: &str, body: &[u8]) -> String {
     let fault = match Origin::of(queue, "") {
         Origin::Ticket => fault::<Ticket>(body),
-        Origin::Outcome => fault::<Outcome>(body),
+        Origin::Outcome => fault::<Outcome>(body).or_else(|| newer(body)),
         Origin::Request | Origin::Unknown => return format!("a message in {queue} could not be read"),
     };
     match fault {
@@ -78,6 +78,12 @@ fn why_rejected(queue: &str, body: &[u8]) -> String {
             "a message in {queue} was set aside: the database refused it, or it was in hand each time that its reader ended; its log tells"
         ),
     }
+}
+
+fn newer(body: &[u8]) -> Option<String> {
+    let outcomes = wire::decode::<Outcome>(body).ok()?.items;
+    let newest = outcomes.iter().map(|outcome| outcome.v).max().filter(|version| *version > VERSION)?;
+    Some(format!("it is of version {newest}, and this build knows {VERSION}"))
 }
 
 /// Of the first element that cannot be read.

@@ -131,12 +131,30 @@ pub(crate) async fn garbage_in_the_lanes_is_set_aside(servers: &Arc<Servers>) ->
             amqp::confirmed(confirm, timeout).await?;
         }
     }
+    // An outcome that can be read, and is of a version that is not known.
+    let nil = "00000000-0000-0000-0000-000000000000";
+    let newer = json!([{
+        "v": 2, "podcast": nil, "task": nil, "tenant": "t", "kind": "tts", "attempt": 1, "generation": 1, "input_hash": "h",
+        "class": "success", "final": true, "worker": "w", "started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:00:00Z"
+    }]);
+    let (newer, timeout) = (serde_json::to_vec(&newer)?, Duration::from_secs(10));
+    let confirm =
+        amqp::publish(&channel, "", "podfleet.outcomes.v1", &newer, amqp::persistent_json(), timeout).await?;
+    amqp::confirmed(confirm, timeout).await?;
     for body in garbage {
         amqp::broadcast(&channel, topology::HEARTBEATS_EXCHANGE, "", body, Duration::from_secs(10)).await?;
     }
     fleet
-        .until_count("select count(*) from dead_letters where source = 'message'", |count| count == 10)
+        .until_count("select count(*) from dead_letters where source = 'message'", |count| count == 11)
         .await?;
+    for (reason, letters) in [
+        ("could not be read: the message is not a JSON list: %", 8),
+        ("could not be read: missing field `%", 2),
+        ("could not be read: it is of version 2, and this build knows 1", 1),
+    ] {
+        let found = format!("select count(*) from dead_letters where message like '%{reason}'");
+        ensure!(fleet.count(&found).await? == letters, "{reason}");
+    }
     let after = fleet.submit(&json!({"source": {"text": "After the garbage."}})).await?;
     fleet.completed(&after).await?;
     connection.close(200, "bye".into()).await?;

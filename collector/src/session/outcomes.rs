@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use common::wire::{self, Outcome};
+use common::wire::{self, Outcome, VERSION};
 use common::{amqp, crash, store};
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
@@ -54,10 +54,10 @@ impl Session<'_> {
         self.commit(batch).await
     }
 
-    /// An unreadable message goes to the dead queue at once; unreadable elements of one go with it, the others count.
+    /// An unreadable message goes to the dead queue at once; elements that are unreadable or of a later version go with it, the others count.
     async fn add(&mut self, batch: &mut Batch, delivery: Delivery) -> anyhow::Result<()> {
         match wire::decode::<Outcome>(&delivery.data) {
-            Ok(decoded) if decoded.unreadable.is_empty() => {
+            Ok(decoded) if decoded.unreadable.is_empty() && decoded.items.iter().all(is_known) => {
                 batch.bytes += delivery.data.len();
                 batch.outcomes.extend(decoded.items);
                 batch.deliveries.push(delivery);
@@ -66,7 +66,7 @@ impl Session<'_> {
             Ok(decoded) => {
                 // Newer workers than this collector: an upgrade of the collectors is due. Their readable outcomes count now;
                 // the message waits as a dead letter, and the task is dispatched again when its ticket is missed.
-                batch.outcomes.extend(decoded.items);
+                batch.outcomes.extend(decoded.items.into_iter().filter(is_known));
                 self.commit(std::mem::take(batch)).await?;
                 amqp::reject(&delivery.acker, self.timeout).await
             }
@@ -191,6 +191,11 @@ impl Session<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What a later version means by the same fields is not known.
+fn is_known(outcome: &Outcome) -> bool {
+    outcome.v <= VERSION
 }
 
 fn deliveries(delivery: &Delivery) -> i64 {

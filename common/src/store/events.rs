@@ -11,7 +11,7 @@ use super::podcasts::{Failure, Podcast, State};
 use super::reading::Progress;
 use super::webhooks;
 use crate::crash;
-use crate::wire::Hint;
+use crate::wire::{Hint, VERSION};
 
 #[derive(Clone, Debug)]
 pub struct NewEvent {
@@ -83,6 +83,7 @@ pub struct Snapshot<'a> {
 
 pub fn snapshot(now: &Snapshot<'_>) -> serde_json::Value {
     let told = Told {
+        v: VERSION,
         state: now.state.as_str(),
         stage: if now.state == State::Running { now.progress.stage() } else { "end" },
         title: now.title,
@@ -99,6 +100,8 @@ pub fn snapshot(now: &Snapshot<'_>) -> serde_json::Value {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "EventData")]
 pub struct Told<'a> {
+    /// Of these fields: they only grow within a version.
+    v: u16,
     state: &'static str,
     stage: &'static str,
     title: Option<&'a str>,

@@ -74,8 +74,8 @@ pub struct Changes {
     pub segments: Vec<NewSegment>,
     pub next: Vec<Next>,
     pub dead: Vec<Dead>,
-    /// Podcast, generation and chapter of mixes whose chapter is not full any more: they are inserted anew when it is.
-    pub withdrawn: Vec<(Uuid, i32, i32)>,
+    /// Podcasts and tasks whose inputs are not whole any more: they are inserted anew when they are.
+    pub withdrawn: Vec<(Uuid, Uuid)>,
     pub touched_podcasts: BTreeSet<Uuid>,
     pub touched_chapters: BTreeSet<(Uuid, i32, i32)>,
     /// Podcasts that ended with these outcomes.

@@ -174,13 +174,24 @@ async fn send_for_waiting(
     Ok(())
 }
 
-/// Mixes that could not read the audio of some segments: these are spoken again.
-fn missing_audio(batch: &[Outcome]) -> impl Iterator<Item = (&Outcome, &[i32])> {
-    batch
-        .iter()
-        .filter(|outcome| outcome.kind == Kind::Mix)
-        .filter_map(|outcome| Some((outcome, outcome.error.as_ref()?.missing_segments.as_slice())))
-        .filter(|(_, missing)| !missing.is_empty())
+/// Tasks that have to be done again, because somebody could not read what they had made: speech by a mix, mixes by a join.
+async fn lost_work(tx: &Transaction<'_>, batch: &[Outcome]) -> anyhow::Result<Vec<(Uuid, Uuid)>> {
+    let mut lost = Vec::new();
+    for outcome in batch {
+        let Some(error) = &outcome.error else { continue };
+        let (podcast, task) = (outcome.podcast, outcome.task);
+        let tasks = match outcome.kind {
+            Kind::Mix if !error.missing_segments.is_empty() => {
+                tasks::speeches_of_chapter(tx, podcast, task, &error.missing_segments).await?
+            }
+            Kind::Join if !error.missing_chapters.is_empty() => {
+                tasks::mixes_of_join(tx, podcast, task, &error.missing_chapters).await?
+            }
+            _ => continue,
+        };
+        lost.extend(tasks.into_iter().map(|id| (podcast, id)));
+    }
+    Ok(lost)
 }
 
 /// Locks podcasts by id, then tasks by id, as every transaction does.
@@ -188,12 +199,13 @@ async fn lock(tx: &Transaction<'_>, batch: &[Outcome]) -> anyhow::Result<Rows> {
     let podcast_ids: Vec<Uuid> =
         batch.iter().map(|o| o.podcast).collect::<BTreeSet<_>>().into_iter().collect();
     let mut task_ids: Vec<(Uuid, Uuid)> = batch.iter().map(|o| (o.podcast, o.task)).collect();
-    for (outcome, missing) in missing_audio(batch) {
-        let speeches = tasks::speeches_of_chapter(tx, outcome.podcast, outcome.task, missing).await?;
-        task_ids.extend(speeches.into_iter().map(|id| (outcome.podcast, id)));
-    }
+    task_ids.extend(lost_work(tx, batch).await?);
     let keys = Keys::of(task_ids.into_iter());
-    let of_chapters = |o: &Outcome| matches!(o.kind, Kind::Script | Kind::Tts | Kind::Mix);
+    let of_chapters = |o: &Outcome| match o.kind {
+        Kind::Script | Kind::Tts | Kind::Mix => true,
+        Kind::Join => o.error.as_ref().is_some_and(|error| !error.missing_chapters.is_empty()),
+        Kind::Outline => false,
+    };
     let with_chapters = if batch.iter().any(of_chapters) { podcast_ids.as_slice() } else { &[] };
     // Sent at once, done in this order: the chapters are read when their podcasts are locked.
     let (podcasts, tasks, chapters) = tokio::try_join!(
@@ -224,8 +236,8 @@ async fn write_tasks(
             Some(NewAttempt { outcome, principal: &task.principal, engine: &task.engine })
         })
         .collect();
-    for (podcast, generation, chapter) in &changes.withdrawn {
-        tasks::withdraw_mix(tx, *podcast, *generation, *chapter).await?;
+    for (podcast, task) in &changes.withdrawn {
+        tasks::withdraw(tx, *podcast, *task).await?;
     }
     let touched: Vec<_> = changes.touched_chapters.iter().filter_map(|key| rows.chapters.get(key)).collect();
     // How far a script that is finished had come is of no use any more.

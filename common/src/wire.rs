@@ -152,6 +152,9 @@ pub struct ErrorReport {
     /// Segments whose audio a mix could not read: they are spoken again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_segments: Vec<i32>,
+    /// Chapters whose mix a join could not read: they are mixed again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_chapters: Vec<i32>,
     /// The engine works, and answered each time otherwise than it was asked to: asking often is of little use.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wrong_answer: bool,

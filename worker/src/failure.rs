@@ -12,6 +12,7 @@ pub struct Failure {
     pub message: String,
     /// Segments whose audio a mix could not read.
     pub missing_segments: Vec<i32>,
+    pub missing_chapters: Vec<i32>,
     /// The engine answered, and each time otherwise than it was asked to.
     pub wrong_answer: bool,
     /// How long the engine asked us to wait.
@@ -27,6 +28,7 @@ impl Failure {
             message: message.into(),
             retry_after: None,
             missing_segments: Vec::new(),
+            missing_chapters: Vec::new(),
             wrong_answer: false,
             cause: None,
         }

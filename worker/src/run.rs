@@ -216,6 +216,7 @@ fn failed(env: &Env, ticket: &Ticket, started_at: Timestamp, failure: &Failure) 
         chain: chain(failure),
         retry_after_ms: failure.retry_after.and_then(|wait| u64::try_from(wait.as_millis()).ok()),
         missing_segments: failure.missing_segments.clone(),
+        missing_chapters: failure.missing_chapters.clone(),
         wrong_answer: failure.wrong_answer,
         advanced: false,
         parked,

@@ -33,6 +33,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("recovery::lost::requests_find_their_queue_again", |s| {
         Box::pin(lost::requests_find_their_queue_again(s))
     }),
+    ("recovery::lost::a_lost_mix_is_made_again", |s| Box::pin(lost::a_lost_mix_is_made_again(s))),
     ("recovery::lost::purged_lanes_and_outcomes_are_found", |s| {
         Box::pin(lost::purged_lanes_and_outcomes_are_found(s))
     }),

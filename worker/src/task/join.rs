@@ -29,6 +29,7 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
     {
         return Done::from_cache(&known);
     }
+    find_mixes(env, &input).await?;
     let chapters = chapters(env, &input).await?;
     let segments = input.chapters.iter().map(|chapter| chapter.mix.segments).sum();
     let blobs = env.blobs.clone();
@@ -74,6 +75,20 @@ fn files(episode: &Episode) -> [&str; 6] {
         &episode.transcript_txt,
         &episode.chapters_json,
     ]
+}
+
+/// Chapters whose mix is gone are named, so that they are mixed again. What is there counts as used just now.
+async fn find_mixes(env: &Env, input: &JoinInput) -> Result<(), Failure> {
+    let mut missing = Vec::new();
+    for (chapter, JoinChapter { mix, .. }) in (0..).zip(&input.chapters) {
+        if !env.blobs.keep(&[&mix.audio, &mix.cues]).await? {
+            missing.push(chapter);
+        }
+    }
+    let Some(first) = missing.first() else { return Ok(()) };
+    let mut failure = Failure::transient(format!("the mix of chapter {} is gone", first + 1));
+    failure.missing_chapters = missing;
+    Err(failure)
 }
 
 async fn chapters(env: &Env, input: &JoinInput) -> Result<Vec<Chapter>, Failure> {

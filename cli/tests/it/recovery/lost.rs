@@ -9,10 +9,12 @@ use common::topology::{REQUESTS_EXCHANGE, REQUESTS_QUEUE};
 use lapin::options::BasicGetOptions;
 use loadtest::providers::{Latency, Provider, Settings};
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 use crate::audio::expect_every_number_once;
 use crate::faults::SPOKEN;
 use crate::fleet::{Fleet, Servers, Setup, numbered_article, until};
+use crate::ops::heeded;
 use crate::recovery::broker::send_requests;
 
 const TICKETS: &str = "podfleet.tts.normal.v1";
@@ -40,6 +42,30 @@ pub(crate) async fn requests_find_their_queue_again(servers: &Arc<Servers>) -> a
     let completed = "select count(*) from podcasts where state = 'completed'";
     fleet.until_count(completed, |count| count == 2).await?;
     connection.close(200, "done".into()).await?;
+    fleet.at_rest().await?;
+    fleet.stop().await
+}
+
+/// A chapter was mixed, and its file is gone before the episode is joined. The join names it, and it is mixed again.
+pub(crate) async fn a_lost_mix_is_made_again(servers: &Arc<Servers>) -> anyhow::Result<()> {
+    let provider = Provider::start(Settings::default()).await?;
+    let setup = Setup::default().with_speech_server(&provider.url());
+    let fleet = Fleet::start(servers, "lost-mix", setup).await?;
+    let wish = json!({"kind": "join", "everyone": true, "reason": "somebody cleans up"});
+    let paused = fleet.http.post(format!("{}/v1/pauses", fleet.api)).json(&wish).send().await?;
+    let pause: Value = paused.error_for_status()?.json().await?;
+    heeded(&fleet).await?;
+    let id = fleet.submit(&numbered_article(2, 6)).await?;
+    fleet.until_count("select chapters_mixed::bigint from podcasts", |mixed| mixed == 2).await?;
+    let first = "select mix ->> 'audio' from chapters where chapter = 0";
+    let audio: String = fleet.query(first).await?.first().context("a mix")?.get(0);
+    std::fs::remove_file(fleet.folder.join("blobs").join(&audio)).with_context(|| audio.clone())?;
+    let resume = format!("{}/v1/pauses/{}/resume", fleet.api, pause["id"].as_str().context("an id")?);
+    fleet.http.post(resume).json(&json!({"reason": "all clean"})).send().await?.error_for_status()?;
+    fleet.completed(&id).await?;
+    expect_every_number_once(&fleet, &id).await?;
+    let mixes = "select count(*) from attempts where kind = 'mix' and class = 'success'";
+    ensure!(fleet.count(mixes).await? == 3, "one of two chapters was mixed twice");
     fleet.at_rest().await?;
     fleet.stop().await
 }

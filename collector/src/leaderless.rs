@@ -23,7 +23,7 @@ use crate::Env;
 /// The reply code of AMQP 0-9-1 with which the broker ends a connection for its own fault.
 const INTERNAL_ERROR: u16 = 541;
 /// The broker itself gives up a queue without a leader after 65 s (measured on 3.10.8), with that code. What is in `requests` and
-/// `dead` is nowhere else: these are deleted only on the broker's own word.
+/// `dead` is nowhere else: these are deleted only on the broker's own word, and what they held is lost with it.
 const BROKERS_PATIENCE: Duration = Duration::from_secs(75);
 /// Outcomes can be had again, at a price. A queue that has many of them is silent while it reads its log after a restart.
 const OUTCOMES_PATIENCE: Duration = Duration::from_secs(20);
@@ -72,13 +72,6 @@ async fn delete_if_leaderless(env: &Env, queue: String) -> anyhow::Result<()> {
     match (answer, patience) {
         (Answer::Serves, _) => return Ok(()),
         (Answer::Nothing, BROKERS_PATIENCE) => bail!("the queue {queue} does not answer"),
-        (Answer::InternalError, BROKERS_PATIENCE) if ended => {
-            tracing::error!(
-                queue,
-                "a queue's leader has ended; what it holds comes back when the broker is restarted"
-            );
-            return Ok(());
-        }
         (Answer::InternalError, _) if ended => env.keeps_no_leaders(),
         _ => {}
     }

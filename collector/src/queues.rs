@@ -11,7 +11,7 @@ use common::topology::{
 };
 use common::work::Kind;
 use common::{amqp, crash};
-use deadpool_postgres::Object;
+use deadpool_postgres::Client;
 use futures_util::future::try_join_all;
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
@@ -22,6 +22,8 @@ use crate::{Env, leaderless, sweep};
 
 /// Setting up a broker, with every call that may hang and every queue that may be silent.
 const SETTING_UP: Duration = Duration::from_secs(180);
+/// The database ends transactions that are idle for 5 s.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// What a passive declaration says of a queue.
 enum Found {
@@ -47,23 +49,40 @@ pub(crate) async fn prepare(env: &Env, connection: &Connection) -> anyhow::Resul
         .await?;
         return topology::bind_queues(connection, timeout).await;
     }
-    let client = env.store.client().await?;
-    let set_up = async {
-        // A second one at the same time would delete what the first has made.
-        ensure!(fleet::begin_setting_up(&client).await?, "another collector sets up the broker's queues");
-        leaderless::delete(env, silent).await?;
-        with_connection(env, async |connection| make_missing(env, connection).await).await?;
-        fleet::end_setting_up(&client).await
-    };
-    let set_up = tokio::time::timeout(SETTING_UP, set_up).await.context("the broker was not set up in time");
-    let set_up = set_up.flatten();
+    let mut client = env.store.client().await?;
+    let set_up = tokio::time::timeout(SETTING_UP, set_up(env, &mut client, silent)).await;
+    let set_up = set_up.context("the broker was not set up in time").flatten();
     if set_up.is_err() {
-        // The lock ends with its connection.
-        drop(Object::take(client));
+        env.store.discard(client);
     }
     set_up?;
     ensure!(connection.status().connected(), "a queue without a leader ended the connection");
     Ok(())
+}
+
+/// A second collector at the same time would delete what the first has made. So the first holds a lock, in a transaction that the
+/// database ends by itself when it hears nothing any more.
+async fn set_up(env: &Env, client: &mut Client, silent: Vec<String>) -> anyhow::Result<()> {
+    let tx = client.transaction().await?;
+    ensure!(fleet::lock_set_up(&tx).await?, "another collector sets up the broker's queues");
+    let work = async {
+        leaderless::delete(env, silent).await?;
+        with_connection(env, async |connection| make_missing(env, connection).await).await
+    };
+    let holds_on = async {
+        loop {
+            tokio::time::sleep(SIGN_OF_LIFE).await;
+            let sign = tokio::time::timeout(SIGN_OF_LIFE, tx.query_one("select 1", &[])).await;
+            if !matches!(sign, Ok(Ok(_))) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        done = work => done?,
+        () = holds_on => anyhow::bail!("the database did not answer while the broker was set up"),
+    }
+    Ok(tx.rollback().await?)
 }
 
 /// The lanes that are empty. A missing one is an error: the session is rebuilt, which declares it.
@@ -174,14 +193,7 @@ async fn make(env: &Env, connection: &Connection, queues: &[String]) -> anyhow::
         return Ok(());
     }
     // One that cannot lead ends the connection, and what is asked on it beside: each has one of its own.
-    let made = try_join_all(queues.iter().map(|queue| make_alone(env, queue))).await;
-    if made.is_err() && queues.iter().any(|queue| queue == REQUESTS_QUEUE) {
-        // Nothing leads to it yet, so it is empty. Left behind, it could not be told from one that holds requests.
-        with_connection(env, async |connection| leaderless::remove(connection, REQUESTS_QUEUE).await)
-            .await
-            .ok();
-    }
-    made.map(drop)
+    try_join_all(queues.iter().map(|queue| make_alone(env, queue))).await.map(drop)
 }
 
 /// A queue that has never worked has never held anything: it is made another way.

@@ -26,6 +26,7 @@ const MEMBERS: [(&str, usize); 3] = [("producer", 2), ("collector", 2), ("worker
 /// A role that was asked to leave is killed after this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 const ABORTED: i32 = Signal::SIGABRT as i32;
+const TERMINATED: i32 = Signal::SIGTERM as i32;
 const KILLED: i32 = Signal::SIGKILL as i32;
 /// The speech server refuses the first text with these words.
 pub(super) const REFUSED_ONCE: &str = "a stumbling block";
@@ -293,10 +294,12 @@ impl World {
         let how = match (status.success(), status.signal()) {
             (true, _) => "in order",
             (_, Some(KILLED)) => "only when killed",
+            // It was asked before it listened.
+            (_, Some(TERMINATED)) => "before they had begun",
             _ => "with an error",
         };
         *self.left.entry(how).or_default() += 1;
-        if self.is_calm && !status.success() {
+        if self.is_calm && !status.success() && status.signal() != Some(TERMINATED) {
             let last = children::last_line(&log_of(&self.folder, name));
             self.complaints.push(format!("{name} was asked to leave and did so {how} ({status}): {last}"));
         }

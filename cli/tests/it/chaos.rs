@@ -68,7 +68,7 @@ async fn is_found_out(servers: &Arc<Servers>, defect: &str, only: &str, minutes:
 }
 
 pub(crate) async fn acks_before_commits_are_found_out(servers: &Arc<Servers>) -> anyhow::Result<()> {
-    is_found_out(servers, crash::ACKS_BEFORE_COMMITS, "collector killed,crash collector", "0.4").await
+    is_found_out(servers, crash::ACKS_BEFORE_COMMITS, "collector killed,crash collector", "0.8").await
 }
 
 pub(crate) async fn a_naive_fan_in_is_found_out(servers: &Arc<Servers>) -> anyhow::Result<()> {

@@ -14,15 +14,9 @@ pub async fn epoch(tx: &Transaction<'_>) -> anyhow::Result<Uuid> {
     Ok(tx.query_one(&select, &[]).await?.get(0))
 }
 
-/// Whether this connection may now take the place of queues that the broker has lost: one of all collectors at a time, until
-/// [`end_setting_up`], or until the connection ends.
-pub async fn begin_setting_up(client: &Client) -> anyhow::Result<bool> {
-    Ok(client.query_one("select pg_try_advisory_lock(7047003)", &[]).await?.get(0))
-}
-
-pub async fn end_setting_up(client: &Client) -> anyhow::Result<()> {
-    client.query_one("select pg_advisory_unlock(7047003)", &[]).await?;
-    Ok(())
+/// Whether nobody else sets up the broker's queues, until the end of this transaction.
+pub async fn lock_set_up(tx: &Transaction<'_>) -> anyhow::Result<bool> {
+    Ok(tx.query_one("select pg_try_advisory_xact_lock(7047003)", &[]).await?.get(0))
 }
 
 /// The one clock that all processes share.

@@ -36,8 +36,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tally::Tally;
 
-/// Two connections: one for the session, one for the sweep of blobs.
-const CONNECTIONS: usize = 2;
+/// One for the session, one for the sweep of blobs, and one that holds the lock while the broker is set up.
+const CONNECTIONS: usize = 3;
 
 /// What a collector works with, for its lifetime.
 #[derive(Debug)]

@@ -83,8 +83,7 @@ impl Cache {
     /// Gives a claim up. That is worth a little more than the task's budget: others would wait until the claim ends by itself.
     pub async fn release(&self, claim: &Claim) {
         let left = LEFT.try_with(Cell::get).unwrap_or_default().max(RELEASING);
-        let release = self.run::<i64>(RELEASE, &[&claim.key], &[&claim.holder]);
-        LEFT.scope(Cell::new(left), release).await;
+        LEFT.scope(Cell::new(left), self.run::<i64>(RELEASE, &[&claim.key], &[&claim.holder])).await;
     }
 }
 

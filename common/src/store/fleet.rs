@@ -1,7 +1,7 @@
 //! The epoch of the broker, the leases of publishers, the workers last seen.
 
 use anyhow::Context;
-use deadpool_postgres::{Client, Transaction};
+use deadpool_postgres::Transaction;
 use jiff::Timestamp;
 use tokio_postgres::types::Json;
 use uuid::Uuid;

@@ -171,6 +171,9 @@ const TESTS: &[(&str, Test)] = &[
     ("scale::a_million_waiting_tasks_are_not_read", |s| {
         Box::pin(scale::a_million_waiting_tasks_are_not_read(s))
     }),
+    ("scale::a_publisher_with_lost_tickets_is_remembered", |s| {
+        Box::pin(scale::a_publisher_with_lost_tickets_is_remembered(s))
+    }),
     ("scale::late_collectors_do_not_wait_for_each_other", |s| {
         Box::pin(scale::late_collectors_do_not_wait_for_each_other(s))
     }),

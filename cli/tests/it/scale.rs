@@ -105,6 +105,27 @@ pub(crate) async fn late_collectors_do_not_wait_for_each_other(servers: &Arc<Ser
     fleet.abandon().await
 }
 
+/// Whoever releases the tickets of a dead publisher may be killed before that is committed: until then the publisher is remembered.
+pub(crate) async fn a_publisher_with_lost_tickets_is_remembered(
+    servers: &Arc<Servers>,
+) -> anyhow::Result<()> {
+    let fleet = Fleet::start(servers, "remembered", Setup { workers: 0, ..Setup::default() }).await?;
+    fleet.submit(&numbered_article(1, 2)).await?;
+    let dispatched = "select count(*) from tasks where state = 'dispatched'";
+    fleet.until_count(dispatched, |count| count == 1).await?;
+    let mut client = fleet.client().await?;
+    for (state, forgotten) in [("dispatched", 0), ("ready", 1)] {
+        let tx = client.transaction().await?;
+        let dies = "update publishers set lease_until = now() - interval '1 s', confirmed = 0
+                    where id = (select publisher from tasks where state = 'dispatched')";
+        ensure!(tx.execute(dies, &[]).await? == 1);
+        tx.execute("update tasks set state = $1", &[&state]).await?;
+        ensure!(tx.execute(FORGET_DEAD_PUBLISHERS, &[]).await? == forgotten, "its ticket is {state}");
+        tx.rollback().await?;
+    }
+    fleet.abandon().await
+}
+
 pub(crate) async fn several_of_each_role_give_the_same_result(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
     let setup = Setup { producers: 2, workers: 3, collectors: 3, ..Setup::default() };

@@ -49,10 +49,13 @@ pub async fn checkpoint(
 }
 
 /// One whose row is locked is alive after all, and only late: two that are late must not wait for each other.
-pub const FORGET_DEAD_PUBLISHERS: &str = "delete from publishers
-     where id = any(array(select id from publishers where lease_until < now() for update skip locked))";
+pub const FORGET_DEAD_PUBLISHERS: &str = "delete from publishers where id = any(array(
+         select p.id from publishers p where p.lease_until < now() and not exists (
+             select from tasks t where t.state = 'dispatched' and t.publisher = p.id and t.publish_seq > p.confirmed)
+         for update skip locked))";
 
-/// Forgets publishers whose leases are over. Their unconfirmed tasks must have been released in this transaction.
+/// Forgets publishers whose leases are over and whose unconfirmed tasks are released. One that another collector is just releasing, and
+/// may not come to commit, is still to be known.
 pub async fn forget_dead_publishers(tx: &Transaction<'_>) -> anyhow::Result<u64> {
     let delete = tx.prepare_cached(FORGET_DEAD_PUBLISHERS).await?;
     Ok(tx.execute(&delete, &[]).await?)

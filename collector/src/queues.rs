@@ -203,7 +203,11 @@ async fn make_alone(env: &Env, queue: &str) -> anyhow::Result<()> {
         return declared;
     }
     if leaderless::works(env, queue).await? {
-        return Ok(());
+        // What could not be declared may be missing still; then this says why.
+        return match declared {
+            Ok(()) => Ok(()),
+            Err(_) => with_connection(env, async |connection| declare(env, connection, queue).await).await,
+        };
     }
     tracing::warn!(
         queue,

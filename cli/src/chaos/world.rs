@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use common::private::{Fault, FaultProxy, PrivateServers, ports};
+use common::topology::epoch_queue;
 use loadtest::providers::{
     Endpoint, Latency, Ledger, Length, Misbehaviour, Provider, Rule, Settings, Writing,
 };
@@ -128,6 +129,7 @@ impl World {
         }
         world.respawn().await?;
         world.until_ready().await?;
+        world.until_queues().await?;
         Ok(world)
     }
 
@@ -400,6 +402,24 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A queue that is deleted while it is declared for the first time cannot be declared again before its broker is restarted
+    /// (RabbitMQ 3.10.8): the first fault waits until all of them are there, the epoch's last.
+    async fn until_queues(&self) -> anyhow::Result<()> {
+        let database = self.database().await?;
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(90) {
+            // The first process of a build that is older makes the table.
+            if let Ok(row) = database.query_one("select epoch from fleet", &[]).await {
+                let epoch = epoch_queue(row.get(0));
+                if self.servers.rabbitmq.queues("/").await?.iter().any(|queue| queue.name == epoch) {
+                    return Ok(());
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("no collector declares the queues; the logs are in {}", self.folder.path().display())
     }
 
     pub(super) fn folder(&self) -> &Path {

@@ -40,7 +40,7 @@ pub(crate) async fn nothing_is_lost_in_chaos(servers: &Arc<Servers>) -> anyhow::
     ensure!(held, "{report:#}");
     let number = |name: &str| report[name].as_u64().with_context(|| name.to_owned());
     ensure!(number("accepted")? > 20, "hardly anything was submitted: {report}");
-    ensure!(number("faults_total")? >= 15, "hardly anything was done: {report}");
+    ensure!(number("faults_total")? > 20, "hardly anything was done: {report}");
     ensure!(number("repeated")? > 0 && number("conflicts")? > 0, "no key was used twice: {report}");
     for name in ["lost", "duplicated", "paid_twice_unexplained"] {
         ensure!(number(name)? == 0, "{name}: {report}");

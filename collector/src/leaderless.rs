@@ -72,7 +72,6 @@ async fn delete_if_leaderless(env: &Env, queue: String) -> anyhow::Result<()> {
     match (answer, patience) {
         (Answer::Serves, _) => return Ok(()),
         (Answer::Nothing, BROKERS_PATIENCE) => bail!("the queue {queue} does not answer"),
-        (Answer::InternalError, _) if ended => env.keeps_no_leaders(),
         _ => {}
     }
     let connection = amqp::connect(&env.config.broker, "collector probe").await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Connection, ExchangeKind};
+use lapin::{Channel, Connection, ExchangeKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -163,22 +163,34 @@ pub async fn declare_queue(
     })
 }
 
-/// Waits until a collector has declared a queue: for as long as the caller lets it.
-pub async fn until_declared(connection: &Connection, name: &str, timeout: Duration) -> anyhow::Result<()> {
+/// Sees that a collector has made these queues. One that is just being made can be found, but consumers hang on it: the exchange of
+/// dead letters, which is declared last, tells whether the broker was set up to the end. A missing one closes the channel.
+pub async fn find(channel: &Channel, queues: &[String]) -> lapin::Result<()> {
+    let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
+    channel
+        .exchange_declare(DEAD_EXCHANGE.into(), ExchangeKind::Fanout, passive, FieldTable::default())
+        .await?;
+    for queue in queues {
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await?;
+    }
+    Ok(())
+}
+
+/// Waits until a collector has made a queue: for as long as the caller lets it.
+pub async fn until_made(connection: &Connection, queue: &str, timeout: Duration) -> anyhow::Result<()> {
     loop {
-        // A queue that is not there takes its channel along.
         let found = async {
             let channel = connection.create_channel().await?;
-            let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-            channel.queue_declare(name.into(), passive, FieldTable::default()).await?;
+            find(&channel, &[queue.to_owned()]).await?;
             channel.close(200, "found".into()).await
         };
         match tokio::time::timeout(timeout, found).await {
             Ok(Err(error)) if amqp::reply_code(&error) == Some(NOT_FOUND) => {
                 tokio::time::sleep(LOOK_AGAIN).await
             }
-            Ok(found) => return found.with_context(|| format!("looking for the queue {name}")),
-            Err(_) => bail!("the broker did not say in time whether the queue {name} exists"),
+            Ok(found) => return found.with_context(|| format!("looking for the queue {queue}")),
+            Err(_) => bail!("the broker did not say in time whether the queue {queue} exists"),
         }
     }
 }
@@ -197,27 +209,36 @@ pub async fn declare_dead_queue(connection: &Connection, timeout: Duration) -> a
     amqp::bounded(timeout, "declaring the dead queue", declared).await
 }
 
-/// Exchanges cost nothing and have no state: every role declares them. Queues are the collectors' to declare.
+/// Exchanges cost nothing and have no state: every role declares them. Queues, and what leads to them, are the collectors' to make.
 pub async fn declare_exchanges(connection: &Connection, timeout: Duration) -> anyhow::Result<()> {
     let channel = amqp::channel(connection, timeout).await?;
-    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
     for (name, kind) in [
         (REQUESTS_EXCHANGE, ExchangeKind::Fanout),
         (EVENTS_EXCHANGE, ExchangeKind::Topic),
         (HEARTBEATS_EXCHANGE, ExchangeKind::Fanout),
-        (DEAD_EXCHANGE, ExchangeKind::Fanout),
     ] {
-        let declaration = channel.exchange_declare(name.into(), kind, durable, FieldTable::default());
-        amqp::bounded(timeout, "declaring an exchange", declaration)
-            .await
-            .with_context(|| format!("the exchange {name}"))?;
+        declare_exchange(&channel, name, kind, timeout).await?;
     }
     amqp::bounded(timeout, "closing a channel", channel.close(200, "declared".into())).await
 }
 
-/// Leads requests and dead letters to their queues.
+async fn declare_exchange(
+    channel: &Channel,
+    name: &str,
+    kind: ExchangeKind,
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let declaration = channel.exchange_declare(name.into(), kind, durable, FieldTable::default());
+    amqp::bounded(timeout, "declaring an exchange", declaration)
+        .await
+        .with_context(|| format!("the exchange {name}"))
+}
+
+/// Leads requests and dead letters to their queues, which all work by now: this is what [`find`] looks for.
 pub async fn bind_queues(connection: &Connection, timeout: Duration) -> anyhow::Result<()> {
     let channel = amqp::channel(connection, timeout).await?;
+    declare_exchange(&channel, DEAD_EXCHANGE, ExchangeKind::Fanout, timeout).await?;
     for (queue, exchange) in [(REQUESTS_QUEUE, REQUESTS_EXCHANGE), (DEAD_QUEUE, DEAD_EXCHANGE)] {
         let binding = channel.queue_bind(
             queue.into(),

@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
         topology::declare_exchanges(consuming, timeout).await?;
         let requests_channel = amqp::channel(consuming, timeout).await?;
         requests_channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        topology::until_declared(consuming, REQUESTS_QUEUE, timeout).await?;
+        topology::until_made(consuming, REQUESTS_QUEUE, timeout).await?;
         let requests = amqp::consume(&requests_channel, REQUESTS_QUEUE, "producer", false, timeout).await?;
         let clerk = Clerk {
             config: env.config.clone(),

@@ -11,13 +11,13 @@ use common::amqp;
 use common::class::Class;
 use common::crash;
 use common::process;
-use common::topology::{self, DEAD_EXCHANGE, HEARTBEATS_EXCHANGE, Lane, lane_queue};
+use common::topology::{self, DEAD_EXCHANGE, HEARTBEATS_EXCHANGE, Lane, lane_queue, outcomes_queue_name};
 use common::wire::{self, Pulse, Ticket, VERSION, WorkerPulse};
 use common::work::Kind;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 use lapin::message::Delivery;
-use lapin::options::{BasicCancelOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::options::{BasicCancelOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection};
 use serde_json::value::RawValue;
@@ -304,16 +304,15 @@ impl<'a> Session<'a> {
 
     async fn take_from_lanes(&mut self) -> anyhow::Result<()> {
         let env = self.env;
-        // First it is seen that all of them exist: what one of them delivered to a session that comes to nothing would be delivered
-        // again as if somebody might have started it.
-        for (kind, lane) in env.kinds.iter().flat_map(|kind| Lane::ALL.map(|lane| (*kind, lane))) {
-            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let look =
-                self.lanes.queue_declare(lane_queue(kind, lane).into(), passive, FieldTable::default());
-            amqp::bounded(self.timeout, "looking for a lane", look)
-                .await
-                .context("a collector declares the lanes when it starts")?;
-        }
+        // First it is seen that all of them exist, and queues for the outcomes: what a lane delivered to a session that comes to nothing
+        // would be delivered again as if somebody might have started it, and too often is a dead letter.
+        let partitions = env.config.collector.partitions;
+        let lanes = env.kinds.iter().flat_map(|kind| Lane::ALL.map(|lane| lane_queue(*kind, lane)));
+        let outcomes = (0..partitions).map(|partition| outcomes_queue_name(partition, partitions));
+        let queues: Vec<String> = lanes.chain(outcomes).collect();
+        amqp::bounded(self.timeout, "looking for the queues", topology::find(&self.lanes, &queues))
+            .await
+            .context("a collector declares them when it starts")?;
         for kind in &env.kinds {
             for lane in Lane::ALL {
                 let (tag, stream) = consume(env, &self.lanes, *kind, lane).await?;

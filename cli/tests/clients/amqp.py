@@ -54,7 +54,13 @@ def ask(channel, exchange, message_id, request, reply_to):
     properties = pika.BasicProperties(
         content_type="application/json", delivery_mode=2, message_id=message_id, reply_to=reply_to, correlation_id=message_id
     )
-    channel.basic_publish(exchange, "", json.dumps(request).encode(), properties)
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return channel.basic_publish(exchange, "", json.dumps(request).encode(), properties, mandatory=True)
+        except pika.exceptions.UnroutableError:  # no collector has made the queue yet
+            expect(time.monotonic() < until, f"no queue took the request within {PATIENCE} s")
+            time.sleep(0.2)
 
 
 def take(channel, queue, correlation_id):

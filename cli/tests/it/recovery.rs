@@ -30,6 +30,10 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("recovery::severed::a_commit_without_an_answer_counts_once", |s| {
         Box::pin(severed::a_commit_without_an_answer_counts_once(s))
     }),
+    ("recovery::lost::a_letter_waits_for_its_queue", |s| Box::pin(lost::a_letter_waits_for_its_queue(s))),
+    ("recovery::lost::nothing_is_taken_without_a_queue_for_outcomes", |s| {
+        Box::pin(lost::nothing_is_taken_without_a_queue_for_outcomes(s))
+    }),
     ("recovery::lost::requests_find_their_queue_again", |s| {
         Box::pin(lost::requests_find_their_queue_again(s))
     }),

@@ -199,7 +199,9 @@ impl RabbitMq {
             self.password
         );
         write_private(&self.folder.join("rabbitmq.conf"), &configuration)?;
-        write_private(&self.folder.join("advanced.config"), "[].\n")?;
+        // Dead letters that found no queue are tried again after so long; the default is three minutes.
+        let advanced = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 15000}]}].\n";
+        write_private(&self.folder.join("advanced.config"), advanced)?;
         write_private(&self.folder.join("enabled_plugins"), "[rabbitmq_management].\n")
     }
 

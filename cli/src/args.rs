@@ -7,16 +7,15 @@ pub(crate) mod feed;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod loadtest;
+pub(crate) mod podcasts;
 pub(crate) mod webhooks;
 
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use common::request::{Priority, SpeakerRequest};
-use common::work::{Format, Kind};
-use jiff::Timestamp;
-use serde::Serialize;
+use common::request::Priority;
+use common::work::Kind;
 use uuid::Uuid;
 
 const EXIT_CODES: &str = "\
@@ -55,9 +54,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Ask for a podcast
-    Submit(Submit),
+    Submit(podcasts::Submit),
     /// List podcasts, newest first
-    List(List),
+    List(podcasts::List),
     /// Show one podcast: where it is, and what is in its way
     Show(One),
     /// Follow a podcast to its end
@@ -89,7 +88,7 @@ pub(crate) enum Command {
     /// List what was erased, and whether all of it is gone
     Erasures(Fleet),
     /// Download an episode, its transcript or its chapters
-    Download(Download),
+    Download(podcasts::Download),
     /// Look at what was given up, and let it go on
     #[command(subcommand)]
     Dead(dead::DeadCommand),
@@ -215,81 +214,6 @@ pub(crate) struct Server {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Submit {
-    #[command(flatten)]
-    pub(crate) server: Server,
-    /// Text or Markdown to make a podcast of, at most 1 MB; - reads standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-    /// Title of the episode [default: from the text]
-    #[arg(long)]
-    pub(crate) title: Option<String>,
-    /// Language as a BCP 47 tag, such as ko or en [default: that of the text]
-    #[arg(long, value_name = "TAG")]
-    pub(crate) language: Option<String>,
-    /// Length to aim for
-    #[arg(long, value_name = "N")]
-    pub(crate) minutes: Option<u16>,
-    /// How the speakers share the text
-    #[arg(long, value_parser = format())]
-    pub(crate) format: Option<Format>,
-    /// Which lane it takes
-    #[arg(long, value_parser = priority())]
-    pub(crate) priority: Option<Priority>,
-    /// A speaker, and the voice to speak with; give it once for each speaker
-    #[arg(long = "speaker", value_name = "NAME[=VOICE]", value_parser = speaker)]
-    pub(crate) speakers: Vec<SpeakerRequest>,
-    /// Seconds after which it is no longer wanted
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) deadline: Option<u64>,
-    /// The same key and text are the same podcast, however often they are sent [default: a new one]
-    #[arg(long, value_name = "KEY")]
-    pub(crate) idempotency_key: Option<String>,
-    /// Stay until it is finished
-    #[arg(long)]
-    pub(crate) wait: bool,
-    /// Wait, then save the episode here
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    #[command(flatten)]
-    pub(crate) server: Server,
-    #[command(flatten)]
-    pub(crate) filter: ListFilter,
-    /// How many
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) limit: u32,
-}
-
-/// As the API names it.
-#[derive(Debug, Default, Args, Serialize)]
-pub(crate) struct ListFilter {
-    /// Only podcasts in this state
-    #[arg(long, value_parser = ["running", "completed", "failed", "cancelled"])]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) state: Option<String>,
-    /// Only podcasts of this priority
-    #[arg(long, value_parser = priority())]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) priority: Option<Priority>,
-    /// Only podcasts in this language, as they show it: a BCP 47 tag, such as ko or en-GB
-    #[arg(long, value_name = "TAG")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) language: Option<String>,
-    /// Only what was asked for at this time or later, such as 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) since: Option<Timestamp>,
-    /// Only what was asked for before this time
-    #[arg(long, value_name = "TIME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) until: Option<Timestamp>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct One {
     #[command(flatten)]
     pub(crate) server: Server,
@@ -315,36 +239,19 @@ pub(crate) struct Fleet {
     pub(crate) server: Server,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Download {
-    #[command(flatten)]
-    pub(crate) server: Server,
-    #[arg(value_name = "ID", value_parser = id)]
-    pub(crate) id: Uuid,
-    /// Where to save it [default: the title, in this folder]; - writes to standard output
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    /// The transcript instead of the audio
-    #[arg(long, value_name = "FORMAT", value_parser = ["vtt", "srt", "json", "txt"], conflicts_with = "chapters")]
-    pub(crate) transcript: Option<String>,
-    /// The list of chapters (JSON) instead of the audio
-    #[arg(long)]
-    pub(crate) chapters: bool,
-}
-
 impl Command {
     /// Whether errors are to be JSON too.
     pub(crate) fn wants_json(&self) -> bool {
         match self {
-            Command::Submit(Submit { server, .. })
-            | Command::List(List { server, .. })
+            Command::Submit(podcasts::Submit { server, .. })
+            | Command::List(podcasts::List { server, .. })
             | Command::Show(One { server, .. })
             | Command::Watch(One { server, .. })
             | Command::Cancel(Cancel { server, .. })
             | Command::Queues(Fleet { server })
             | Command::Workers(Fleet { server })
             | Command::Erasures(Fleet { server })
-            | Command::Download(Download { server, .. }) => server.json,
+            | Command::Download(podcasts::Download { server, .. }) => server.json,
             Command::Replay(acts::Replay { server, .. })
             | Command::FinishWithout(acts::FinishWithout { server, .. })
             | Command::Retake(acts::Retake { server, .. })
@@ -375,36 +282,12 @@ pub(crate) fn kind() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(names).try_map(|name| Kind::parse(&name).ok_or("it is not a kind of task"))
 }
 
-fn format() -> impl TypedValueParser<Value = Format> {
-    let all = [Format::Dialogue, Format::Monologue, Format::Interview, Format::Debate];
-    PossibleValuesParser::new(all.map(Format::as_str)).try_map(move |name| {
-        all.into_iter().find(|format| format.as_str() == name).ok_or("it is not a format")
-    })
-}
-
 pub(crate) fn priority() -> impl TypedValueParser<Value = Priority> {
     PossibleValuesParser::new(["high", "normal", "low"]).map(|name| match name.as_str() {
         "high" => Priority::High,
         "low" => Priority::Low,
         _ => Priority::Normal,
     })
-}
-
-/// `Anna` or `Anna=en-gb`.
-fn speaker(text: &str) -> Result<SpeakerRequest, String> {
-    let (name, voice) = match text.split_once('=') {
-        Some((name, voice)) => (name.trim(), Some(voice.trim())),
-        None => (text.trim(), None),
-    };
-    if name.is_empty() {
-        return Err("the speaker has no name; write NAME or NAME=VOICE".into());
-    }
-    if voice == Some("") {
-        return Err(format!(
-            "the voice of {name} is empty; write {name}=VOICE, or {name} alone for any voice"
-        ));
-    }
-    Ok(SpeakerRequest { name: name.to_owned(), voice: voice.map(str::to_owned), role: None })
 }
 
 pub(crate) fn id(text: &str) -> Result<Uuid, String> {
@@ -420,21 +303,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn speakers_are_a_name_and_perhaps_a_voice() {
-        let check = |text: &str, name: &str, voice: Option<&str>| {
-            let speaker = speaker(text).unwrap();
-            assert_eq!((speaker.name.as_str(), speaker.voice.as_deref()), (name, voice), "{text}");
-        };
-        check("Anna", "Anna", None);
-        check("Anna=en-gb", "Anna", Some("en-gb"));
-        check(" 민지 = ko+f2 ", "민지", Some("ko+f2"));
-        check("A=b=c", "A", Some("b=c"));
-        for bad in ["", "=voice", "Anna=", "  "] {
-            assert!(speaker(bad).is_err(), "{bad:?}");
-        }
     }
 
     #[test]

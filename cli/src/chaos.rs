@@ -14,6 +14,7 @@ mod load;
 mod messages;
 pub(crate) mod mixed;
 mod nemesis;
+mod provider;
 mod report;
 mod watch;
 mod world;

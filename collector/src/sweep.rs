@@ -9,6 +9,7 @@ use common::store::dead_letters::{self, NewDeadLetter, Source};
 use common::store::minutes::{self, Counts};
 use common::store::pauses::InForce;
 use common::store::podcasts::{self, Failure, State as PodcastState};
+use common::store::tasks::unfinished::{self, Unfinished};
 use common::store::tasks::{self, Keys, State, dispatch, repair};
 use common::store::{Transaction, events, fleet, pauses};
 use common::topology::Lane;
@@ -178,14 +179,17 @@ async fn fail_overdue(tx: &Transaction<'_>) -> anyhow::Result<Vec<common::wire::
     }
     let mut locked = podcasts::lock(tx, &overdue).await?;
     locked.retain(|podcast| podcast.state == PodcastState::Running);
+    let ids: Vec<Uuid> = locked.iter().map(|podcast| podcast.id).collect();
+    let left = unfinished::of_podcasts(tx, &ids).await?;
     let (mut letters, mut new_events) = (Vec::new(), Vec::new());
     for podcast in &mut locked {
+        let chain: Vec<String> = left.get(&podcast.id).into_iter().flatten().map(what_was_missing).collect();
         let message = format!("the deadline {} passed before the podcast was finished", podcast.deadline);
         podcast.state = PodcastState::Failed;
         podcast.failure = Some(Failure {
             class: Class::Expired,
             stage: "deadline".into(),
-            error: ErrorReport { message: message.clone(), ..ErrorReport::default() },
+            error: ErrorReport { message: message.clone(), chain: chain.clone(), ..ErrorReport::default() },
         });
         letters.push(NewDeadLetter {
             tenant: podcast.tenant.clone(),
@@ -196,18 +200,23 @@ async fn fail_overdue(tx: &Transaction<'_>) -> anyhow::Result<Vec<common::wire::
             engine: None,
             class: Class::Expired,
             message,
-            chain: Vec::new(),
+            chain,
             payload: None,
             unread: None,
         });
         new_events.push(events::next(podcast, "failed"));
     }
-    let ids: Vec<Uuid> = locked.iter().map(|podcast| podcast.id).collect();
     tasks::put_away(tx, &ids, State::Held).await?;
     dead_letters::insert(tx, &letters).await?;
     podcasts::save(tx, &locked.iter().collect::<Vec<_>>()).await?;
     events::insert(tx, &new_events).await?;
     Ok(new_events.into_iter().map(events::hint).collect())
+}
+
+fn what_was_missing(Unfinished { kind, tasks, last_error }: &Unfinished) -> String {
+    let were = if *tasks == 1 { "task was" } else { "tasks were" };
+    let failed = last_error.as_ref().map_or(String::new(), |error| format!("; the last failure: {error}"));
+    format!("{tasks} {kind} {were} not done{failed}")
 }
 
 /// Releases what was dispatched long ago and nobody holds: from lanes that are empty now, and from those in which later work has passed it.

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::load::{Orders, SharedLog, Submitted};
-use super::world::{REFUSED_ONCE, connect};
+use super::provider::REFUSED_ONCE;
+use super::world::connect;
 
 /// Podcasts that may be unfinished before applications wait.
 const MOST_RUNNING: i64 = 30;

@@ -92,11 +92,11 @@ impl Hand<'_> {
             }
             Fault::Provider(misbehaviour) => {
                 let times = self.random.u64(3..12);
-                world.provider()?.add_rules(vec![Rule::new(misbehaviour).times(times)])?;
+                world.provider.running()?.add_rules(vec![Rule::new(misbehaviour).times(times)])?;
                 return Ok(self.lasts(Target::Provider, 1000, 4000));
             }
             Fault::ProviderCrashed => {
-                world.stop_provider().await;
+                world.provider.stop().await;
                 return Ok(self.lasts(Target::Provider, 200, 3000));
             }
             Fault::Messages(mischief) => {
@@ -209,7 +209,7 @@ pub(super) async fn undo(world: &mut World, fault: Fault, target: &Target) -> an
             Ok(())
         }
         (_, Target::Cache) => world.raise_servers().await,
-        (_, Target::Provider) => world.restore_provider().await,
+        (_, Target::Provider) => world.provider.restore().await,
     }
 }
 

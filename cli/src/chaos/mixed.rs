@@ -37,9 +37,9 @@ struct Stage {
 /// later older ones start on that.
 const STAGES: [Stage; 7] = [
     Stage { name: "all old", is_new: |_| false },
-    Stage { name: "new workers", is_new: |member| member.starts_with("worker") },
+    Stage { name: "new workers", is_new: works },
     Stage { name: "one new of each role", is_new: |member| member.ends_with("-1") },
-    Stage { name: "new producers and collectors", is_new: |member| !member.starts_with("worker") },
+    Stage { name: "new producers and collectors", is_new: |member| !works(member) },
     Stage { name: "all new", is_new: |_| true },
     Stage { name: "one old of each role", is_new: |member| !member.ends_with("-1") },
     Stage { name: "all old again", is_new: |_| false },
@@ -129,8 +129,12 @@ async fn work(world: &mut World, new: &Path, old: &Path, lasts: Duration) -> any
     Ok((log, findings))
 }
 
+fn works(member: &str) -> bool {
+    member.starts_with("worker") || member.starts_with("mixer")
+}
+
 fn members(world: &World) -> Vec<String> {
-    ["producer", "collector", "worker"].iter().flat_map(|role| world.members(role)).collect()
+    ["producer", "collector", "worker", "mixer"].iter().flat_map(|role| world.members(role)).collect()
 }
 
 /// Tickets of a version that no build knows: a worker hands them back, and they are done all the same.

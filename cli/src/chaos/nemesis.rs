@@ -302,13 +302,13 @@ impl Nemesis {
     }
 }
 
-/// Every other fault is a crash while there are any, so that a short run passes every point.
+/// Two of three faults are crashes while there are any, so that a short run passes every point.
 fn crashes_early(faults: &mut Vec<Fault>) {
     let (crashes, others): (Vec<_>, Vec<_>) =
         faults.drain(..).partition(|fault| matches!(fault, Fault::Crash(_)));
     let mut others = others.into_iter();
-    for crash in crashes {
-        faults.push(crash);
+    for pair in crashes.chunks(2) {
+        faults.extend(pair);
         faults.extend(others.next());
     }
     faults.extend(others);

@@ -10,28 +10,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use common::private::{Fault, FaultProxy, PrivateServers, ports};
 use common::topology::epoch_queue;
-use loadtest::providers::{
-    Endpoint, Latency, Ledger, Length, Misbehaviour, Provider, Rule, Settings, Writing,
-};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::process::Child;
 use tokio_postgres::NoTls;
 
+use super::provider::Replaceable;
 use crate::fleet::children::{self, Nursery};
 use crate::output::remark;
 
-/// What runs: two producers, two collectors (each with its mixing process), three workers.
-const MEMBERS: [(&str, usize); 3] = [("producer", 2), ("collector", 2), ("worker", 3)];
+/// What runs: two producers, two collectors (each with its mixing process), three workers, and one that mixes.
+const MEMBERS: [(&str, usize); 4] = [("producer", 2), ("collector", 2), ("worker", 3), ("mixer", 1)];
 /// A role that was asked to leave is killed after this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 const ABORTED: i32 = Signal::SIGABRT as i32;
 const TERMINATED: i32 = Signal::SIGTERM as i32;
 const KILLED: i32 = Signal::SIGKILL as i32;
-/// The speech server refuses the first text with these words.
-pub(super) const REFUSED_ONCE: &str = "a stumbling block";
-
 pub(super) struct World {
     pub(super) servers: PrivateServers,
     pub(super) broker_network: FaultProxy,
@@ -49,10 +44,7 @@ pub(super) struct World {
     is_calm: bool,
     /// Members that ended by themselves, or did not leave in order.
     complaints: Vec<String>,
-    provider: Option<Provider>,
-    provider_at: SocketAddr,
-    /// Of the speech servers before this one.
-    ledgers: Vec<Ledger>,
+    pub(super) provider: Replaceable,
     environment: Vec<(String, String)>,
     nursery: Nursery,
     folder: TempDir,
@@ -83,7 +75,6 @@ impl World {
         let folder = tempfile::Builder::new().prefix("podfleet-chaos-").tempdir()?;
         let servers = PrivateServers::start(&folder.path().join("servers")).await?;
         let behind = async |port: u16| FaultProxy::start(SocketAddr::from(([127, 0, 0, 1], port))).await;
-        let provider = Provider::start(settings()).await?;
         let ports: [u16; 2] = ports::free()?;
         let mut world = World {
             broker_network: behind(servers.rabbitmq.port()).await?,
@@ -96,9 +87,7 @@ impl World {
             left: BTreeMap::new(),
             is_calm: false,
             complaints: Vec::new(),
-            provider_at: provider.address(),
-            provider: Some(provider),
-            ledgers: Vec::new(),
+            provider: Replaceable::start().await?,
             environment: Vec::new(),
             nursery: Nursery::new()?,
             servers,
@@ -138,7 +127,7 @@ impl World {
             url.replace(&format!(":{port}"), &format!(":{}", proxy.addr().port()))
         };
         let servers = &self.servers;
-        let provider = format!("http://{}", self.provider_at);
+        let provider = format!("http://{}", self.provider.address);
         let blobs = self.folder.path().join("blobs").display().to_string();
         let broker = through(servers.rabbitmq.url(), servers.rabbitmq.port(), &self.broker_network);
         let database = through(servers.postgres.url(), servers.postgres.port(), &self.database_network);
@@ -208,7 +197,11 @@ impl World {
             let is_this_build = is_this_build(&member.program)?;
             let known = |name: &str| is_this_build || !name.contains("__BREAKER__");
             let environment = self.environment.iter().filter(|(name, _)| known(name));
-            command.arg(member.role).envs(environment.cloned()).envs(member.own.iter().cloned());
+            match member.role {
+                "mixer" => command.args(["worker", "--tasks", "mix,join"]),
+                role => command.arg(role),
+            };
+            command.envs(environment.cloned()).envs(member.own.iter().cloned());
             command.env_remove("PODFLEET_CRASH_AT").env("NO_COLOR", "1");
             if let Some((point, nth)) = member.armed {
                 command.env("PODFLEET_CRASH_AT", format!("{point}:{nth}"));
@@ -328,25 +321,6 @@ impl World {
         Ok(parent.and_then(first_child_of).map(|pid| Mixer { pid: Pid::from_raw(pid.cast_signed()) }))
     }
 
-    pub(super) fn provider(&self) -> anyhow::Result<&Provider> {
-        self.provider.as_ref().context("the speech server is down")
-    }
-
-    pub(super) async fn stop_provider(&mut self) {
-        if let Some(provider) = self.provider.take() {
-            self.ledgers.push(provider.stop().await);
-        }
-    }
-
-    /// It runs, and does nothing that it should not, but for one thing.
-    pub(super) async fn restore_provider(&mut self) -> anyhow::Result<()> {
-        if self.provider.is_none() {
-            self.provider = Some(Provider::bind(self.provider_at, settings()).await?);
-        }
-        self.provider()?.clear_rules();
-        self.provider()?.add_rules(vec![refusal()])
-    }
-
     /// Starts the servers that do not run.
     pub(super) async fn raise_servers(&mut self) -> anyhow::Result<()> {
         if self.servers.rabbitmq.pid().is_none() {
@@ -361,10 +335,6 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn ledgers(&self) -> Vec<Ledger> {
-        self.ledgers.iter().cloned().chain(self.provider.as_ref().map(Provider::ledger)).collect()
-    }
-
     /// A connection past the proxy.
     pub(super) async fn database(&self) -> anyhow::Result<tokio_postgres::Client> {
         connect(&self.servers.postgres.url()).await
@@ -377,7 +347,7 @@ impl World {
         }
         self.servers.redis.resume();
         self.raise_servers().await?;
-        self.restore_provider().await?;
+        self.provider.restore().await?;
         for name in self.names() {
             self.signal(&name, Signal::SIGCONT)?;
             if let Some(Mixer { pid }) = self.mixer_of(&name)? {
@@ -451,23 +421,6 @@ fn log_of(folder: &TempDir, member: &str) -> PathBuf {
 
 fn is_this_build(program: &Path) -> anyhow::Result<bool> {
     Ok(program == std::env::current_exe().context("the path of this program")?)
-}
-
-/// Short recordings and short scripts, so that many podcasts fit into the time; the scripts come as streams.
-fn settings() -> Settings {
-    let mut settings = Settings::default().speech_latency(Latency::fixed_ms(150)).rule(refusal());
-    // Two seconds, and more where nobody could say the text in that time: 20 letters a second are fast.
-    settings.speech.length = Length::Rule(Arc::new(|text| 24_000 * text.chars().count().div_ceil(20).max(2)));
-    settings.chat.first_token = Latency::fixed_ms(100);
-    settings.chat.tokens_per_second = 300.0;
-    settings.chat.writing = Writing { chapters: 2, turns: 4, words: 12, ..settings.chat.writing };
-    settings
-}
-
-/// Once, a text with these words is refused for good: its podcast fails, and goes on when somebody replays it.
-fn refusal() -> Rule {
-    let refusal = Rule::new(Misbehaviour::ServerError).at(Endpoint::Speech).on(REFUSED_ONCE).times(1);
-    Rule { status: Some(400), ..refusal }
 }
 
 /// The first child of a process, and no other role has more than one.

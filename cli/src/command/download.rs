@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-use crate::args::Download;
+use crate::args::podcasts::Download;
 use crate::client::Client;
 use crate::client::shapes::Podcast;
 use crate::output::{from_here, print_json, remark};

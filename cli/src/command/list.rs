@@ -4,7 +4,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::args::{List, ListFilter};
+use crate::args::podcasts::{List, ListFilter};
 use crate::client::shapes::{Page, Podcast};
 use crate::client::{Client, more};
 use crate::output::{clock, columns, print, print_json, relative, remark};

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::download;
 use super::show::place;
-use crate::args::Submit;
+use crate::args::podcasts::Submit;
 use crate::client::Client;
 use crate::client::follow::follow;
 use crate::client::shapes::{Accepted, Podcast};

@@ -36,6 +36,9 @@ pub(crate) async fn every_crash_point_is_survived(servers: &Arc<Servers>) -> any
         let wish = [("PODFLEET_CRASH_AT", *point)];
         match role {
             "producer" => fleet.spawn_producer(&wish).await?,
+            "mixer" => {
+                fleet.spawn_with("worker", &["--tasks".to_owned(), "mix,join".to_owned()], &wish).await?;
+            }
             role => fleet.spawn(role, &wish).await?,
         }
         let mut article = numbered_article(1, 6);

@@ -11,7 +11,8 @@ use anyhow::{Context, ensure};
 use common::amqp;
 use common::config::Broker;
 use common::topology;
-use loadtest::providers::{Provider, Settings};
+use loadtest::providers::{Misbehaviour, Provider, Rule, Settings};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -274,12 +275,20 @@ pub(crate) async fn an_edited_input_takes_the_place_of_the_old_one(
 
 pub(crate) async fn what_ran_out_of_time_gets_its_time_again(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let provider = Provider::start(Settings::default()).await?;
-    let setup = Setup { workers: 0, ..Setup::default() };
+    provider.add_rules(vec![Rule::new(Misbehaviour::ServerError)])?;
+    let setup = Setup { workers: 0, ..Setup::default() }.with("POLICY__BASE_MS", 20_000);
     let mut fleet = Fleet::start(servers, "late", setup.with_speech_server(&provider.url())).await?;
     let mut request = numbered_article(1, 2);
     request["deadline_seconds"] = json!(3_600);
     let podcast = fleet.submit(&request).await?;
     let other = fleet.submit(&article("Another", 2)).await?;
+    fleet.spawn("worker", &[]).await?;
+    let failed = "select count(distinct podcast_id) from attempts where class = 'transient'";
+    fleet.until_count(failed, |podcasts| podcasts == 2).await?;
+    let mut worker = fleet.take_role("worker");
+    worker.signal(Signal::SIGTERM);
+    ensure!(worker.exit().await?.success(), "a worker leaves in order");
+    provider.clear_rules();
     fleet.query("update podcasts set deadline = now() - interval '1 second'").await?;
     for podcast in [&podcast, &other] {
         let failed = fleet.ended(podcast).await?;
@@ -290,6 +299,10 @@ pub(crate) async fn what_ran_out_of_time_gets_its_time_again(servers: &Arc<Serve
         letter["source"] == "podcast" && letter["class"] == "expired" && letter["kind"].is_null(),
         "{letter:#}"
     );
+    let whole = get(&fleet, &format!("/v1/dead-letters/{}", id(&letter)?)).await?;
+    let cause = whole["chain"][0].as_str().unwrap_or_default();
+    ensure!(cause.contains("not done; the last failure: engine tones answered 500"), "{whole:#}");
+    ensure!(whole["history"][0]["class"] == "transient", "what failed is told: {whole:#}");
     counted_by_source_and_class(&mut fleet).await?;
     let groups = get(&fleet, "/v1/dead-letters/groups?source=podcast").await?;
     ensure!(groups["groups"].as_array().is_some_and(|groups| groups.len() == 1), "one cause: {groups:#}");

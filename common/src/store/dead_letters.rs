@@ -148,7 +148,9 @@ pub async fn insert(tx: &Transaction<'_>, new: &[NewDeadLetter]) -> anyhow::Resu
                                    'worker', a.worker, 'started_at', a.started_at, 'finished_at', a.finished_at,
                                    'engine', a.engine, 'units', a.units, 'cost_micros', a.cost_micros)
                                    order by a.recorded_at)
-                               from attempts a where a.podcast_id = $5 and a.task_id = $6), '[]'),
+                               from (select * from attempts where podcast_id = $5
+                                         and (task_id = $6 or $6 is null and class <> 'success')
+                                     order by recorded_at desc limit 100) a), '[]'),
                      $12, $13, $14, $15, $16, $17)",
         )
         .await?;

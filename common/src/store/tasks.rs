@@ -2,6 +2,7 @@
 
 pub mod dispatch;
 pub mod repair;
+pub mod unfinished;
 
 use std::collections::BTreeMap;
 

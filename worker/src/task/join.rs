@@ -5,6 +5,7 @@ use std::io::{BufReader, BufWriter};
 use anyhow::Context;
 use bytes::Bytes;
 use common::blobs::{self, Blobs};
+use common::crash;
 use common::wire::Ticket;
 use common::work::{Cue, Episode, JoinChapter, JoinInput};
 use tempfile::NamedTempFile;
@@ -50,6 +51,7 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
         lufs: heard.lufs,
         true_peak_dbtp: heard.true_peak_dbtp,
     };
+    crash::point("mixer.after_join_before_store");
     env.blobs.adopt_file(&episode.audio, file).await?;
     let texts = [
         (&episode.transcript_vtt, transcript::vtt(&joined.cues)),
@@ -61,6 +63,7 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
     for (key, text) in texts {
         env.blobs.put_if_absent(key, Bytes::from(text)).await?;
     }
+    crash::point("mixer.after_store_before_mark");
     let mark = serde_json::to_vec(&episode).map_err(anyhow::Error::from)?;
     env.blobs.put_if_absent(&key("json"), mark.into()).await?;
     Ok(Done::new(&episode, 0)?.measured("", 0))

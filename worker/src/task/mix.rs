@@ -4,6 +4,7 @@ use std::io::{self, BufReader, Read, Write};
 
 use common::blobs::{self, Blobs};
 use common::config::Audio;
+use common::crash;
 use common::wire::Ticket;
 use common::work::{MixInput, MixResult, Place};
 use tempfile::NamedTempFile;
@@ -42,8 +43,10 @@ pub(super) async fn run(env: &Env, ticket: &Ticket) -> Result<Done, Failure> {
         loudness: mixed.loudness.levels(),
         true_peak_dbtp: Some(mixed.true_peak_dbtp).filter(|peak| peak.is_finite()),
     };
+    crash::point("mixer.after_mix_before_store");
     env.blobs.adopt_file(&result.audio, file).await?;
     env.blobs.put_if_absent(&result.cues, cues.into()).await?;
+    crash::point("mixer.after_store_before_mark");
     let mark = serde_json::to_vec(&result).map_err(anyhow::Error::from)?;
     env.blobs.put_if_absent(&key("json"), mark.into()).await?;
     Ok(Done::new(&result, 0)?.measured("", chars))

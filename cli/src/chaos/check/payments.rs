@@ -40,7 +40,7 @@ pub(super) async fn check(
 /// When the calls began that were answered, by task, in order.
 fn by_task(world: &World) -> anyhow::Result<BTreeMap<Uuid, Vec<Timestamp>>> {
     let mut paid: BTreeMap<Uuid, Vec<Timestamp>> = BTreeMap::new();
-    for ledger in world.ledgers() {
+    for ledger in world.provider.ledgers() {
         anyhow::ensure!(ledger.total == ledger.calls.len() as u64, "a ledger has forgotten calls");
         // A script may take several calls, as many as its parts and what was wrong with them ask for.
         let speech = ledger.calls.iter().filter(|call| call.endpoint == Endpoint::Speech);

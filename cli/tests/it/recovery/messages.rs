@@ -16,6 +16,7 @@ use crate::audio::expect_every_number_once;
 use crate::fleet::{Fleet, Servers, Setup, numbered_article, until};
 
 const OUTCOMES: &str = "podfleet.outcomes.v1";
+const ATTEMPTS: &str = "select count(*) from attempts";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Takes everything out of a queue.
@@ -41,13 +42,13 @@ async fn put_all(fleet: &Fleet, queue: &str, bodies: &[Vec<u8>]) -> anyhow::Resu
     Ok(connection.close(200, "bye".into()).await?)
 }
 
-/// Five of each, shuffled.
-async fn multiply(fleet: &Fleet, queue: &str, random: &mut fastrand::Rng) -> anyhow::Result<usize> {
+/// Five of each, shuffled; gives one of each.
+async fn multiply(fleet: &Fleet, queue: &str, random: &mut fastrand::Rng) -> anyhow::Result<Vec<Vec<u8>>> {
     let taken = take_all(fleet, queue).await?;
     let mut many: Vec<Vec<u8>> = taken.iter().flat_map(|body| std::iter::repeat_n(body.clone(), 5)).collect();
     random.shuffle(&mut many);
     put_all(fleet, queue, &many).await?;
-    Ok(taken.len())
+    Ok(taken)
 }
 
 /// Ends a role in order, so that what it has is settled and what comes lies in the queue.
@@ -58,7 +59,7 @@ async fn end(fleet: &mut Fleet, role: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stage by stage: the tickets of every kind, and the outcomes of every kind.
+/// Stage by stage: the tickets of every kind, and the outcomes of every kind. At last all outcomes come once more.
 pub(crate) async fn each_message_five_times_in_any_order(servers: &Arc<Servers>) -> anyhow::Result<()> {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
@@ -71,7 +72,7 @@ pub(crate) async fn each_message_five_times_in_any_order(servers: &Arc<Servers>)
     let mut fleet = Fleet::start(servers, "five", setup.with_speech_server(&provider.url())).await?;
     // No more than a lane without workers is given.
     let id = fleet.submit(&numbered_article(1, 3)).await?;
-    let mut multiplied = 0;
+    let (mut multiplied, mut outcomes) = (0, Vec::new());
     for (kind, tasks) in [("outline", 1), ("script", 1), ("tts", 3), ("mix", 1), ("join", 1)] {
         let dispatched = format!("select count(*) from tasks where kind = '{kind}' and state = 'dispatched'");
         fleet.until_count(&dispatched, |count| count >= tasks).await.with_context(|| kind.to_owned())?;
@@ -79,7 +80,7 @@ pub(crate) async fn each_message_five_times_in_any_order(servers: &Arc<Servers>)
         until("tickets", async || Ok((fleet.messages(&lane).await? > 0).then_some(()))).await?;
         // Nobody takes outcomes until all are there.
         end(&mut fleet, "collector").await?;
-        multiplied += multiply(&fleet, &lane, &mut random).await?;
+        multiplied += multiply(&fleet, &lane, &mut random).await?.len();
         let arguments = ["--tasks".to_owned(), kind.to_owned()];
         fleet.spawn_with("worker", &arguments, &[]).await?;
         let (worker, sent) = (fleet.health("worker").await?, fleet.count(&dispatched).await?);
@@ -91,11 +92,20 @@ pub(crate) async fn each_message_five_times_in_any_order(servers: &Arc<Servers>)
         })
         .await?;
         end(&mut fleet, "worker").await?;
-        multiplied += multiply(&fleet, OUTCOMES, &mut random).await?;
+        outcomes.extend(multiply(&fleet, OUTCOMES, &mut random).await?);
         fleet.spawn("collector", &[]).await?;
     }
     fleet.completed(&id).await.with_context(|| format!("seed {seed}"))?;
-    println!("  {multiplied} messages, five times each");
+    println!("  {} messages, five times each", multiplied + outcomes.len());
+    let before = fleet.count(ATTEMPTS).await?;
+    put_all(&fleet, OUTCOMES, &outcomes).await?;
+    // What comes behind them is committed after them.
+    let behind = fleet.submit(&numbered_article(1, 1)).await?;
+    let all = ["--tasks".to_owned(), "outline,script,tts,mix,join".to_owned()];
+    fleet.spawn_with("worker", &all, &[]).await?;
+    fleet.completed(&behind).await?;
+    let others = format!("{ATTEMPTS} where podcast_id <> '{behind}'");
+    ensure!(fleet.count(&others).await? == before, "seed {seed}: an outcome was recorded a second time");
     expect_every_number_once(&fleet, &id).await?;
     ensure!(provider.ledger().answers_by_text().values().all(|count| *count == 1), "seed {seed}: paid once");
     fleet.at_rest().await?;

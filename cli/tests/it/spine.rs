@@ -124,8 +124,6 @@ pub(crate) async fn a_deadline_ends_a_podcast(servers: &Arc<Servers>) -> anyhow:
     ensure!(podcast["state"] == "failed" && podcast["failure"]["class"] == "expired", "{podcast:#}");
     let reason = podcast["failure"]["message"].as_str().unwrap_or_default();
     ensure!(reason.contains("deadline"), "{reason}");
-    let missing = podcast["failure"]["chain"].to_string();
-    ensure!(missing.contains("not done"), "{podcast:#}");
     fleet.at_rest().await?;
     fleet.stop().await
 }

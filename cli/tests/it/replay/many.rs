@@ -115,12 +115,12 @@ pub(crate) async fn a_replay_of_many_outlives_its_process(servers: &Arc<Servers>
         fleet.completed(podcast).await?;
     }
     ensure!(fleet.count("select count(*) from audit where action = 'dead_letter.replay'").await? == 4);
-    // By the rate alone; the other letters of a step would follow the first at once.
+    // By the rate alone, which may catch up one second; the other letters of a step would follow the first at once.
     let second =
         "select count(*), extract(epoch from max(at) - min(at))::float8 from replay_items where step = 1";
     let row = fleet.query(second).await?;
     let (letters, seconds): (i64, f64) = (row[0].get(0), row[0].get(1));
-    ensure!(letters == 3 && seconds > 1.8, "{letters} letters in {seconds:.1} s at one a second");
+    ensure!(letters == 3 && seconds > 0.8, "{letters} letters in {seconds:.1} s at one a second");
     ensure!(provider.ledger().answers_by_text().values().all(|count| *count == 1));
     fleet.at_rest().await?;
     fleet.abandon().await

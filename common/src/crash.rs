@@ -1,7 +1,8 @@
 //! Named crash points: `PODFLEET_CRASH_AT=worker.after_confirm_before_ack:3` aborts the process when it passes that point
 //! for the third time. Only in builds with debug assertions; a release build has none.
 
-/// Every crash point there is, by who passes it; a mixer is a worker that mixes and joins. A test enumerates them, so that none is left that nobody hits.
+/// Every crash point there is, by who passes it; a mixer is a worker that mixes and joins. A test enumerates them, so that none is
+/// left that nobody hits.
 pub const POINTS: &[&str] = &[
     "producer.before_commit",
     "producer.after_commit_before_reply",

@@ -310,7 +310,7 @@ impl<'a> Session<'a> {
         let lanes = env.kinds.iter().flat_map(|kind| Lane::ALL.map(|lane| lane_queue(*kind, lane)));
         let outcomes = (0..partitions).map(|partition| outcomes_queue_name(partition, partitions));
         let queues: Vec<String> = lanes.chain(outcomes).collect();
-        amqp::bounded(self.timeout, "looking for the queues", topology::find(&self.lanes, &queues))
+        amqp::bounded(OPENING, "looking for the queues", topology::find(&self.lanes, &queues))
             .await
             .context("a collector declares them when it starts")?;
         for kind in &env.kinds {
